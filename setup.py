@@ -1,0 +1,59 @@
+"""Build the extension: the kernels once per instruction set and element type, the rest once."""
+import os
+import platform
+import shutil
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+COMMON = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
+X86 = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+}
+ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"baseline": [], "neon": []}, "arm64": {"baseline": [], "neon": []}}
+NO_COMPILER = """
+fastnn is compiled on installation and found no working C compiler (GCC or Clang).
+Install one and try again:
+  Debian, Ubuntu:  sudo apt install build-essential
+  Fedora:          sudo dnf install gcc
+  macOS:           xcode-select --install
+The compiler said: {}
+"""
+
+
+class BuildKernels(build_ext):
+    def build_extension(self, ext):
+        isas = ISAS.get(platform.machine().lower(), {"baseline": []})
+        try:
+            ext.extra_objects = [
+                built
+                for isa, flags in isas.items()
+                for real in ("float", "double")
+                for built in self.compiler.compile(
+                    [f"src/kernels_{isa}.c"], output_dir=os.path.join(self.build_temp, real), depends=ext.depends,
+                    macros=[("REAL", real)], extra_postargs=COMMON + flags)
+            ]
+            super().build_extension(ext)
+        except CompileError as error:
+            if shutil.which(self.compiler.compiler[0]):
+                raise
+            raise SystemExit(NO_COMPILER.format(error)) from error
+
+
+HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc", "dense.inc",
+           "losses.inc", "optimizers.inc"]
+core = Extension(
+    "fastnn._core",
+    ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],
+    depends=["src/" + name for name in HEADERS],
+    include_dirs=[numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    extra_compile_args=COMMON,
+    extra_link_args=["-pthread", "-Wl,-s"] if platform.system() == "Linux" else ["-pthread"],
+)
+setup(ext_modules=cythonize([core], include_path=["src"], build_dir="build"), cmdclass={"build_ext": BuildKernels})

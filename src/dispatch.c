@@ -1,0 +1,44 @@
+/* The instruction sets of this build, the plainest first, and which of them this CPU has. */
+#include "fastnn.h"
+
+#define TABLES(isa) extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double;
+#define ROW(isa, supported) {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, supported}
+
+TABLES(baseline)
+static int always(void) { return 1; }
+
+#if defined(__x86_64__)
+TABLES(avx2)
+TABLES(avx512)
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+           && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#elif defined(__aarch64__)
+TABLES(neon)
+#endif
+
+static const struct {
+    const char *name;
+    const fastnn_kernels *table[DTYPES];
+    int (*supported)(void);
+} sets[] = {
+    ROW(baseline, always),
+#if defined(__x86_64__)
+    ROW(avx2, has_avx2), ROW(avx512, has_avx512),
+#elif defined(__aarch64__)
+    ROW(neon, always),
+#endif
+};
+
+int fastnn_isa_count(void) { return sizeof sets / sizeof *sets; }
+const char *fastnn_isa_name(int isa) { return sets[isa].name; }
+int fastnn_isa_supported(int isa) { return sets[isa].supported(); }
+const fastnn_kernels *fastnn_table(int isa, int dtype) { return sets[isa].table[dtype]; }
+
+int fastnn_isa_best(void) {
+    int best = fastnn_isa_count() - 1;
+    while (!fastnn_isa_supported(best)) best--;
+    return best;
+}

@@ -1,0 +1,120 @@
+/* The C interface of fastnn: one table of kernels for each instruction set and element type.
+ *
+ * Arrays are C-contiguous unless a row stride is given; strides count elements.  x, y, out have n elements or
+ * the shape in brackets.  Kernels never allocate, check or touch Python: the binding does.  The same table type
+ * serves float and double, so array pointers are void; a kernel's file is compiled once for each element type.
+ * N1 to N10 in the comments are the numeric rules of docs/adr/0002-numeric-rules.md.
+ */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef ptrdiff_t isize;
+
+enum { FLOAT32, FLOAT64, DTYPES };
+enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS };
+enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
+enum { MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES };
+enum { BINARY_MATCH, CATEGORICAL_MATCH, MATCHES };
+enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
+
+/* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero. */
+enum { SKIP_ROWS = 4 };
+
+typedef struct {
+    isize pitch;            /* list j is index[j * pitch] to index[j * pitch + count[j] - 1] */
+    int32_t *index, *count;
+} fastnn_steps;
+
+/* out (rows, cols) = init + a . b, over k in increasing order; one FMA chain an element (N1).
+ * a (rows, k) is read at a[r * a_row + s * a_step], which covers a transposed a; b (k, cols) has contiguous rows.
+ * init is NULL for zero, a row (init_row 0) for a bias (N4), or out itself to resume a sum (N2).
+ * steps, where it is not NULL, lists the k worth visiting for each SKIP_ROWS rows of a (N8). */
+typedef struct {
+    const void *a, *b, *init;
+    void *out;
+    isize a_row, a_step, b_row, init_row, out_row;
+    isize rows, cols, k;
+    const fastnn_steps *steps;
+} fastnn_product;
+
+/* An optimizer's rule with this step's numbers; slots are the arrays that it keeps for each weight. */
+typedef struct {
+    int kind;
+    double learning_rate, momentum, rho, beta_1, beta_2, epsilon;
+} fastnn_rule;
+
+typedef struct {
+    void *weight, *slot[2];
+} fastnn_parameter;
+
+typedef void (*unary_kernel)(const void *x, void *out, isize n);
+typedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n);
+
+typedef struct {
+    /* element-wise, n elements */
+    unary_kernel relu;                                          /* max(x, 0); NaN stays NaN, -0.0 gives +0.0 */
+    unary_kernel exp, log, tanh;                                /* <= 2 ulp (N7) */
+    unary_kernel sigmoid;                                       /* 1 / (1 + exp(-x)) */
+    binary_kernel add;
+    void (*add_row)(const void *x, const void *row, void *out, isize rows, isize cols);     /* (B,O) + (O,) */
+    unary_kernel activate[ACTIVATIONS];
+    binary_kernel activate_backward[ACTIVATIONS];               /* dx = dout * f'(x), from out = f(x) and dout */
+    void (*softmax)(const void *x, void *out, isize rows, isize cols);      /* exp(x - max) / sum, by row */
+    void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
+
+    /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
+    binary_kernel dot;
+    unary_kernel sum;
+    void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols);        /* row by row a dot */
+
+    /* products */
+    isize panel;                                                /* columns of a register tile */
+    void (*product)(const fastnn_product *p);
+    /* the same, but parameter (rows, cols; stride out_row) takes a step of rule with the product as its gradient */
+    void (*product_update)(const fastnn_product *p, const fastnn_rule *rule, const fastnn_parameter *parameter);
+    void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);  /* out (cols, rows) */
+    void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns */
+    void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
+
+    /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.
+     * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities. */
+    void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, double scale, isize rows, isize cols);
+    /* match[r] = 1 where prediction and truth name the same class, else 0 */
+    void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols);
+
+    /* weight (n) takes a step of rule with its gradient (n) */
+    void (*update[RULES])(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient, isize n);
+
+    /* out[r] = x[index[r]] * scale for rows of cols elements; index NULL takes rows 0, 1, ... */
+    void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale, isize rows, isize cols);
+    /* out[r] is the row of the identity matrix that label r names */
+    void (*one_hot)(const int64_t *label, void *out, isize rows, isize cols);
+} fastnn_kernels;
+
+/* dispatch.c: the CPU is asked once; FASTNN_ISA forces one of the sets that are compiled and supported. */
+int fastnn_isa_count(void);                         /* compiled sets, the plainest first */
+const char *fastnn_isa_name(int isa);
+int fastnn_isa_supported(int isa);
+int fastnn_isa_best(void);
+const fastnn_kernels *fastnn_table(int isa, int dtype);
+
+/* threads.c: fn(context, block, worker) for every block in [0, blocks), on up to the pool's threads; returns when all
+ * are done.  worker < fastnn_threads() numbers the thread.  Blocks may run in any order and on any thread. */
+typedef void (*fastnn_task)(void *context, isize block, int worker);
+void fastnn_parallel(fastnn_task fn, void *context, isize blocks);
+int fastnn_threads(void);
+void fastnn_set_threads(int threads);               /* 1 to FASTNN_MAX_THREADS */
+int fastnn_default_threads(void);
+double fastnn_seconds(void);                        /* a clock that only goes forward */
+void *fastnn_scratch(void);                         /* FASTNN_SCRATCH_BYTES of the calling thread's own */
+enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
+
+/* random.c: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014); a stream is named by its key (N10). */
+uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position);
+void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n);    /* [low, high) */
+void fastnn_permutation(uint64_t key, int64_t *out, isize n);
+
+#endif

@@ -1,0 +1,83 @@
+"""The C interface of fastnn.h, as Cython sees it."""
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef Py_ssize_t isize
+
+    enum:
+        FLOAT32, FLOAT64, DTYPES
+        LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS
+        SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
+        MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES
+        BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
+        FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
+        SKIP_ROWS, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
+
+    ctypedef struct fastnn_steps:
+        isize pitch
+        int32_t *index
+        int32_t *count
+
+    ctypedef struct fastnn_product:
+        const void *a
+        const void *b
+        const void *init
+        void *out
+        isize a_row, a_step, b_row, init_row, out_row
+        isize rows, cols, k
+        const fastnn_steps *steps
+
+    ctypedef struct fastnn_rule:
+        int kind
+        double learning_rate, momentum, rho, beta_1, beta_2, epsilon
+
+    ctypedef struct fastnn_parameter:
+        void *weight
+        void *slot[2]
+
+    ctypedef void (*unary_kernel)(const void *x, void *out, isize n) noexcept nogil
+    ctypedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n) noexcept nogil
+
+    ctypedef struct fastnn_kernels:
+        unary_kernel relu, exp, log, tanh, sigmoid, sum
+        binary_kernel add, dot
+        void (*add_row)(const void *x, const void *row, void *out, isize rows, isize cols) noexcept nogil
+        unary_kernel activate[ACTIVATIONS]
+        binary_kernel activate_backward[ACTIVATIONS]
+        void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
+        void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
+        void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
+        isize panel
+        void (*product)(const fastnn_product *p) noexcept nogil
+        void (*product_update)(const fastnn_product *p, const fastnn_rule *rule,
+                               const fastnn_parameter *parameter) noexcept nogil
+        void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols) noexcept nogil
+        void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out) noexcept nogil
+        void (*column_steps)(const void *x, isize rows, isize cols, isize first, isize last,
+                             const fastnn_steps *out) noexcept nogil
+        void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, double scale,
+                             isize rows, isize cols) noexcept nogil
+        void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols) noexcept nogil
+        void (*update[RULES])(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
+                              isize n) noexcept nogil
+        void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale,
+                                isize rows, isize cols) noexcept nogil
+        void (*one_hot)(const int64_t *label, void *out, isize rows, isize cols) noexcept nogil
+
+    int fastnn_isa_count()
+    const char *fastnn_isa_name(int isa)
+    int fastnn_isa_supported(int isa)
+    int fastnn_isa_best()
+    const fastnn_kernels *fastnn_table(int isa, int dtype)
+
+    ctypedef void (*fastnn_task)(void *context, isize block, int worker) noexcept nogil
+    void fastnn_parallel(fastnn_task fn, void *context, isize blocks)
+    int fastnn_threads()
+    void fastnn_set_threads(int threads)
+    int fastnn_default_threads()
+    double fastnn_seconds()
+    void *fastnn_scratch()
+
+    uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position)
+    void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n)
+    void fastnn_permutation(uint64_t key, int64_t *out, isize n)

@@ -1,0 +1,3 @@
+/* The kernels for x86-64 with AVX2 and FMA. */
+#define ISA avx2
+#include "kernels.inc"

@@ -1,0 +1,3 @@
+/* The kernels for any CPU, without FMA. */
+#define ISA baseline
+#include "kernels.inc"

@@ -1,0 +1,58 @@
+/* The walkers, written once: a kernel is a formula on vectors handed to one of these.  The tail takes the same
+ * instructions as the main loop (N9). */
+#ifndef FASTNN_LOOPS_H
+#define FASTNN_LOOPS_H
+
+#include "simd.h"
+
+INLINE vec load(const real *p, isize i, isize n) { return n - i >= LANES ? v_load(p + i) : v_load_part(p + i, n - i); }
+
+INLINE void store(real *p, isize i, isize n, vec x) {
+    if (n - i >= LANES) v_store(p + i, x);
+    else v_store_part(p + i, x, n - i);
+}
+
+/* out[i] = f(x[i]) */
+INLINE void map(const real *x, real *out, isize n, vec (*f)(vec)) {
+    isize i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, f(v_load(x + i)));
+    if (i < n) v_store_part(out + i, f(v_load_part(x + i, n - i)), n - i);
+}
+
+/* out[i] = f(x[i], y[i]) */
+INLINE void map2(const real *x, const real *y, real *out, isize n, vec (*f)(vec, vec)) {
+    isize i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, f(v_load(x + i), v_load(y + i)));
+    if (i < n) v_store_part(out + i, f(v_load_part(x + i, n - i), v_load_part(y + i, n - i)), n - i);
+}
+
+/* Reductions run in 32 virtual lanes, lane = i mod 32, and end in one halving tree (N6): the same sums in the same
+ * order whatever LANES is. */
+enum { SUM_LANES = 32, SUM_CHUNK = 4096 };
+typedef struct { vec v[SUM_LANES / LANES]; } lanes;
+
+INLINE real fold(lanes acc, real (*f)(real, real)) {
+    real value[SUM_LANES];
+    memcpy(value, &acc, sizeof value);
+    for (int half = SUM_LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) value[i] = f(value[i], value[i + half]);
+    return value[0];
+}
+
+/* start, then acc[lane] = f(acc[lane], x[i], y[i]) in order, then folded with `join`. */
+INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(vec, vec, vec), real (*join)(real, real)) {
+    lanes acc;
+    for (int j = 0; j < SUM_LANES / LANES; j++) acc.v[j] = v_set(start);
+    isize i = 0;
+    for (; i + SUM_LANES <= n; i += SUM_LANES)
+        UNROLL for (int j = 0; j < SUM_LANES / LANES; j++)
+            acc.v[j] = f(acc.v[j], v_load(x + i + j * LANES), v_load(y + i + j * LANES));
+    for (int j = 0; i < n; i += LANES, j++) {
+        vec next = f(acc.v[j], load(x, i, n), load(y, i, n));
+        if (n - i < LANES) next = v_where(v_first(n - i), next, acc.v[j]);  /* lanes past the end stay */
+        acc.v[j] = next;
+    }
+    return fold(acc, join);
+}
+
+#endif

@@ -1,0 +1,303 @@
+# The list of stages and the one loop that runs it: batches of training and evaluation, and prediction.
+
+cdef object LOSS_NAMES = {
+    "mse": MSE, "mae": MAE, "binary_crossentropy": BINARY_CROSSENTROPY,
+    "categorical_crossentropy": CATEGORICAL_CROSSENTROPY, "sigmoid_crossentropy": SIGMOID_CROSSENTROPY,
+    "softmax_crossentropy": SOFTMAX_CROSSENTROPY}
+cdef object MATCH_NAMES = {"binary_accuracy": BINARY_MATCH, "categorical_accuracy": CATEGORICAL_MATCH}
+
+cdef enum:
+    MOST_METRICS = 16
+    PREDICT_ELEMENTS = 131072   # of the widest stage's output in one chunk of rows
+
+cdef isize rounded(isize bytes) noexcept nogil:
+    return (bytes + 63) // 64 * 64
+
+
+cdef class Workspace:
+    """The buffers of one pass over up to `rows` rows: one block of memory, cut up."""
+    cdef readonly isize rows
+    cdef readonly bint training
+    cdef char *memory
+    cdef char **value           # value[0] is the batch, value[i + 1] the output of stage i
+    cdef char *gradient[2]
+    cdef char *targets
+    cdef char *losses
+    cdef int64_t *labels
+    cdef Lists lists
+
+    def __cinit__(self, Network network, isize rows, bint training):
+        cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, widest = network.widest, total, i
+        cdef list widths = [network.inputs] + [stage.units for stage in network.stages]
+        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * widest * 4)
+        cdef isize counted = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * 4)
+        cdef isize side = rounded(rows * widest * item)
+        self.rows, self.training = rows, training
+        if float(rows) * widest * item * (count + 4) > 2.0**62:
+            raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
+        total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64
+        if training:
+            total += 3 * side + rounded(rows * item) + rounded(rows * 8) \
+                + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4) + rounded(widest * 4)
+        self.value = <char **>malloc(count * sizeof(char *))
+        self.memory = <char *>aligned_alloc(64, total)
+        if self.memory == NULL or self.value == NULL:
+            raise MemoryError(f"No memory for {total} bytes of buffers. Use a smaller batch_size.")
+        cdef char *at = self.memory
+        for i in range(count):
+            self.value[i] = at
+            at += rounded(rows * <isize>widths[i] * item)
+        self.lists.rows.index, at = <int32_t *>at, at + listed
+        self.lists.rows.count, at = <int32_t *>at, at + counted
+        if training:
+            self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
+            self.losses, at = at, at + rounded(rows * item)
+            self.labels, at = <int64_t *>at, at + rounded(rows * 8)
+            self.lists.columns.index, at = <int32_t *>at, at + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4)
+            self.lists.columns.count = <int32_t *>at
+
+    def __dealloc__(self):
+        free(self.memory)
+        free(self.value)
+
+
+cdef struct Source:
+    # rows of an array, taken by index
+    const char *data
+    isize cols, item
+    int kind                    # FROM_*, or SOURCES for int64 labels
+    double scale
+
+
+cdef Source source_of(np.ndarray x, double scale=1):
+    cdef int number = np.PyArray_TYPE(x)
+    cdef Source source
+    source.data, source.item, source.scale = <const char *>np.PyArray_DATA(x), x.itemsize, scale
+    source.cols = np.PyArray_SIZE(x) // x.shape[0] if x.ndim > 1 and x.shape[0] else 1
+    source.kind = (FROM_UINT8 if number == np.NPY_UINT8 else FROM_FLOAT32 if number == np.NPY_FLOAT32
+                   else FROM_FLOAT64 if number == np.NPY_FLOAT64 else SOURCES)
+    return source
+
+
+cdef struct Gathering:
+    const fastnn_kernels *kernels
+    const Source *source
+    const int64_t *index
+    char *out
+    isize rows, item, first
+
+
+cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogil:
+    cdef Gathering *job = <Gathering *>context
+    cdef const Source *source = job.source
+    cdef isize row = block * ROW_GRAIN, rows = min(ROW_GRAIN, job.rows - row)
+    cdef const char *data = source.data
+    cdef const int64_t *index = NULL
+    if job.index != NULL:
+        index = job.index + job.first + row
+    else:
+        data += (job.first + row) * source.cols * source.item
+    job.kernels.gather[source.kind](data, index, job.out + row * source.cols * job.item, source.scale, rows, source.cols)
+
+
+cdef class Network:
+    """Stages in a row, and a loss on the last one's output.
+
+    stages: list of Stage; the units of each are the inputs of the next.
+    loss: one of LOSS_NAMES or None; the two *_crossentropy losses on logits replace the last stage's activation.
+    metrics: names of LOSS_NAMES and MATCH_NAMES.
+    """
+    cdef readonly list stages
+    cdef list idle              # workspaces for prediction, one for each call under way at once
+    cdef Workspace space        # the workspace of training and evaluation
+    cdef readonly isize inputs, units, widest
+    cdef int dtype, loss, metric_count
+    cdef int metrics[MOST_METRICS]
+    cdef isize trained          # stages that run before the loss
+
+    def __init__(self, list stages, loss=None, metrics=()):
+        self.stages, self.idle = stages, []
+        self.inputs, self.units = stages[0].inputs, stages[len(stages) - 1].units
+        self.widest = max([self.inputs] + [stage.units for stage in stages])
+        self.dtype = (<Stage>stages[0]).dtype
+        self.loss = -1 if loss is None else LOSS_NAMES[loss]
+        self.trained = len(stages) - (loss in ("softmax_crossentropy", "sigmoid_crossentropy"))
+        self.metric_count = len(metrics)
+        if self.metric_count > MOST_METRICS:
+            raise ValueError(f"At most {MOST_METRICS} metrics, received {self.metric_count}.")
+        for i, name in enumerate(metrics):
+            self.metrics[i] = LOSS_NAMES[name] if name in LOSS_NAMES else LOSSES + MATCH_NAMES[name]
+
+    cdef Stage stage(self, isize i):
+        return <Stage>self.stages[i]
+
+    def predict(self, np.ndarray x, np.ndarray out):
+        """out (n, units) from x (n, inputs): uint8, float32 or float64, C-contiguous."""
+        cdef isize n = x.shape[0], item = item_size(self.dtype), count = len(self.stages)
+        cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // self.widest // ROW_GRAIN * ROW_GRAIN), rows, first
+        cdef Source source = source_of(x)
+        cdef Workspace space = None
+        if self.idle:
+            space = self.idle.pop()
+        if space is None or space.rows < min(n, most):
+            space = Workspace(self, min(max(n, 1), most), False)
+        cdef char *to = <char *>np.PyArray_DATA(out)
+        for first in range(0, n, most):
+            rows = min(most, n - first)
+            self.load(space, &source, NULL, first, rows, space.value[0])
+            self.forward(space, self.batch_of(space, &source, first), rows, count, to + first * self.units * item)
+            if n > most:
+                PyErr_CheckSignals()
+        self.idle.append(space)
+
+    cdef bint direct(self, const Source *source, const int64_t *order) noexcept nogil:
+        """Whether rows can be read where they are."""
+        return order == NULL and source.kind == (FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64)
+
+    cdef const char *batch_of(self, Workspace space, const Source *source, isize first) noexcept nogil:
+        return source.data + first * source.cols * source.item if self.direct(source, NULL) \
+            else <const char *>space.value[0]
+
+    cdef void load(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
+                   char *out) noexcept nogil:
+        """The batch's rows of source into out, unless they can stay where they are."""
+        cdef Gathering job
+        cdef isize r
+        if source.kind == SOURCES:
+            for r in range(rows):
+                space.labels[r] = (<const int64_t *>source.data)[order[first + r] if order != NULL else first + r]
+            kernels_of(self.dtype).one_hot(space.labels, out, rows, self.units)
+        elif not self.direct(source, order):
+            job = Gathering(kernels_of(self.dtype), source, order, out, rows, item_size(self.dtype), first)
+            fastnn_parallel(gather_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN)
+
+    cdef int forward(self, Workspace space, const char *x, isize rows, isize count, char *last) except -1:
+        """Through the first `count` stages; the last one writes to `last`."""
+        cdef Stage stage
+        cdef char *out
+        cdef isize i
+        for i in range(count):
+            stage = self.stage(i)
+            out = last if i == count - 1 else space.value[i + 1]
+            with nogil:
+                stage.forward(x, out, rows, &space.lists)
+            x = out
+        return 0
+
+    cdef int backward(self, Workspace space, const char *x, isize rows, const fastnn_rule *rule) except -1:
+        """From gradient[0], last stage to first, each taking its step; the first computes no dx."""
+        cdef Stage stage, before
+        cdef const char *stage_x
+        cdef int side = 0, derivative
+        cdef isize i
+        for i in range(self.trained - 1, -1, -1):
+            stage = self.stage(i)
+            stage_x = <const char *>space.value[i] if i else x
+            derivative = LINEAR
+            if i:
+                before = self.stage(i - 1)
+                derivative = before.activation if isinstance(before, Dense) else LINEAR
+            with nogil:
+                stage.backward(stage_x, space.value[i + 1], space.gradient[side],
+                               space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.lists)
+            side = 1 - side
+        return 0
+
+    cdef double measure(self, Workspace space, isize rows, int kind, char *dout) noexcept nogil:
+        """Sum over the batch's rows of a loss or a match; the gradient of its mean into dout unless that is NULL."""
+        cdef const fastnn_kernels *kernels = kernels_of(self.dtype)
+        cdef char *y_pred = space.value[self.trained]
+        cdef double total
+        if kind < LOSSES:
+            kernels.loss[kind](y_pred, space.targets, space.losses, dout, 1.0 / rows, rows, self.units)
+        else:
+            kernels.match[kind - LOSSES](y_pred, space.targets, space.losses, rows, self.units)
+        kernels.sum(space.losses, space.losses, rows)
+        return (<float *>space.losses)[0] if self.dtype == FLOAT32 else (<double *>space.losses)[0]
+
+    def run(self, np.ndarray x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
+            np.ndarray totals, Rule rule=None, isize step=0, bint training=False, double seconds=1e30):
+        """Batches first .. last - 1 of x (n, inputs) and y (n, units) or labels (n,), in `order` (n,) if given.
+
+        training takes a step with `rule`, or without one leaves the gradients in the stages.  totals (1 + metrics)
+        float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,
+        after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is not finite
+        takes no step.
+        """
+        cdef isize n = x.shape[0], rows, i
+        cdef Source inputs = source_of(x), targets = source_of(y)
+        cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
+        cdef double *sums = <double *>np.PyArray_DATA(totals)
+        cdef double loss, until = fastnn_seconds() + seconds
+        cdef fastnn_rule numbers
+        cdef Workspace space = self.reserve(min(batch_size, n))
+        cdef const char *batch
+        while first < last:
+            rows = min(batch_size, n - first * batch_size)
+            with nogil:
+                self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
+                self.load_targets(space, &targets, index, first * batch_size, rows)
+                batch = inputs.data + first * batch_size * inputs.cols * inputs.item if self.direct(&inputs, index) \
+                    else <const char *>space.value[0]
+            self.forward(space, batch, rows, self.trained, space.value[self.trained])
+            with nogil:
+                loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL)
+            if training and not isfinite(loss):
+                return first, False
+            sums[0] += loss
+            for i in range(self.metric_count):
+                sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL)
+            if training:
+                step += 1
+                if rule is not None:
+                    numbers = rule.at(step)
+                self.finish_gradient(space, rows)
+                self.backward(space, batch, rows, &numbers if rule is not None else NULL)
+            first += 1
+            PyErr_CheckSignals()
+            if fastnn_seconds() > until:
+                break
+        return first, True
+
+    cdef void load_targets(self, Workspace space, const Source *source, const int64_t *order, isize first,
+                           isize rows) noexcept nogil:
+        self.load(space, source, order, first, rows, space.targets)
+        if self.direct(source, order):
+            memcpy(space.targets, source.data + first * source.cols * source.item, <size_t>(rows * self.units * source.item))
+
+    cdef void finish_gradient(self, Workspace space, isize rows):
+        """The derivative of a last Dense stage's own activation, which no stage after it applies."""
+        cdef Stage last = self.stage(self.trained - 1)
+        if isinstance(last, Dense) and last.activation != LINEAR:
+            kernels_of(self.dtype).activate_backward[last.activation](
+                space.value[self.trained], space.gradient[0], space.gradient[0], rows * self.units)
+
+    cdef Workspace reserve(self, isize rows):
+        if self.space is None or self.space.rows < rows:
+            self.space = None
+            self.space = Workspace(self, max(rows, 1), True)
+        return self.space
+
+    def outputs(self, isize rows):
+        """The output of each stage of the last batch run, of which `rows` rows are meant: (B, units) copies."""
+        cdef list found = []
+        cdef np.ndarray copy
+        for i in range(self.trained):
+            copy = empty((rows, self.stage(i).units), self.dtype)
+            memcpy(np.PyArray_DATA(copy), self.space.value[i + 1], <size_t>(copy.nbytes))
+            found.append(copy)
+        return found
+
+
+def permutation(isize n, seed, epoch):
+    """The order of an epoch's samples: 0 .. n - 1 shuffled, int64."""
+    cdef np.ndarray order = numpy.empty(n, "int64")
+    fastnn_permutation(fastnn_random_key(seed, 0, epoch), <int64_t *>np.PyArray_DATA(order), n)
+    return order
+
+
+def uniform(tuple shape, double low, double high, seed, stream):
+    """float64 in [low, high), the numbers of stream (seed, stream)."""
+    cdef np.ndarray out = numpy.empty(shape, "float64")
+    fastnn_random_uniform(fastnn_random_key(seed, stream, 1), low, high, <double *>np.PyArray_DATA(out), np.PyArray_SIZE(out))
+    return out

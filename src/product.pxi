@@ -1,0 +1,118 @@
+# The driver of every product: blocks of outputs for the threads (never a split over k, N3), and panels of k that
+# resume from the output (N2).
+
+cdef enum:
+    SERIAL_WORK = 60000         # multiply-adds under which the caller does the work alone
+    BLOCKS_PER_THREAD = 4
+    ROW_GRAIN = 28              # a multiple of every tile height
+    FAR_ROW = 8192              # bytes from a row of b to the next at which its panel is copied together first
+
+cdef struct Product:
+    const fastnn_kernels *kernels
+    fastnn_product whole
+    isize item                  # bytes of an element
+    bint transposed_b           # b is given as (n, k) with row stride b_row
+    isize row_blocks, row_height, col_width
+    int activation              # applied to the result
+    int derivative              # of this activation, at `activated`, multiplies the result
+    const char *activated
+    const fastnn_rule *rule     # the result is a gradient that updates `parameter` instead of being stored
+    fastnn_parameter parameter
+
+
+cdef void run_product(Product *job, isize work) noexcept nogil:
+    """Cuts the product into blocks; `work` is the number of multiply-adds that will really be done."""
+    cdef isize panel = job.kernels.panel, rows = job.whole.rows, cols = job.whole.cols, blocks, block, most
+    if rows == 0 or cols == 0:
+        return
+    cdef isize panels = (cols + panel - 1) // panel
+    job.row_blocks, job.row_height, job.col_width = 1, rows, cols
+    if work < SERIAL_WORK or fastnn_threads() == 1:
+        if job.transposed_b or job.whole.b_row * job.item >= FAR_ROW:
+            job.col_width = panel
+    else:
+        job.col_width = panel
+        most = (rows + ROW_GRAIN - 1) // ROW_GRAIN
+        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * fastnn_threads() + panels - 1) // panels))
+        job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + ROW_GRAIN - 1) // ROW_GRAIN * ROW_GRAIN
+        job.row_blocks = (rows + job.row_height - 1) // job.row_height
+    blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
+    if work < SERIAL_WORK:
+        for block in range(blocks):
+            product_block(job, block, 0)
+    else:
+        fastnn_parallel(product_block, job, blocks)
+
+
+cdef void product_block(void *context, isize block, int worker) noexcept nogil:
+    cdef Product *job = <Product *>context
+    cdef fastnn_product p = job.whole
+    cdef fastnn_parameter parameter
+    cdef fastnn_steps steps
+    cdef isize item = job.item, row = block % job.row_blocks * job.row_height
+    cdef isize col = block // job.row_blocks * job.col_width, at = (row * p.out_row + col) * item
+    p.rows, p.cols = min(job.row_height, p.rows - row), min(job.col_width, p.cols - col)
+    p.a = <const char *>p.a + row * p.a_row * item
+    p.b = <const char *>p.b + col * (p.b_row if job.transposed_b else 1) * item
+    if p.init != NULL:
+        p.init = <const char *>p.init + (row * p.init_row + col) * item
+    if p.steps != NULL:
+        steps = p.steps[0]
+        steps.index += row // SKIP_ROWS * steps.pitch
+        steps.count += row // SKIP_ROWS
+        p.steps = &steps
+    if job.rule != NULL:
+        parameter = moved(&job.parameter, at)
+        job.kernels.product_update(&p, job.rule, &parameter)
+        return
+    p.out = <char *>p.out + at
+    if job.transposed_b or (p.steps == NULL and p.rows > ROW_GRAIN and p.b_row * item >= FAR_ROW):
+        panels_of_k(job, &p)
+    else:
+        job.kernels.product(&p)
+    if job.activation != LINEAR or job.derivative != LINEAR:
+        finish(job, &p, at)
+
+
+cdef fastnn_parameter moved(const fastnn_parameter *parameter, isize offset) noexcept nogil:
+    cdef fastnn_parameter at = parameter[0]
+    cdef int i
+    at.weight = <char *>at.weight + offset
+    for i in range(2):
+        if at.slot[i] != NULL:
+            at.slot[i] = <char *>at.slot[i] + offset
+    return at
+
+
+cdef void panels_of_k(const Product *job, fastnn_product *whole) noexcept nogil:
+    """The product with b copied, panel by panel of k, into the thread's scratch; one panel of columns at a time."""
+    cdef fastnn_product p = whole[0]
+    cdef isize depth = FASTNN_SCRATCH_BYTES // (job.kernels.panel * job.item), item = job.item, k = 0, step
+    cdef char *scratch = <char *>fastnn_scratch()
+    cdef const char *b = <const char *>whole.b
+    p.b, p.b_row = scratch, p.cols
+    while k == 0 or k < whole.k:
+        p.k = min(depth, whole.k - k)
+        p.a = <const char *>whole.a + k * whole.a_step * item
+        if job.transposed_b:
+            job.kernels.transpose(b + k * item, whole.b_row, scratch, p.cols, p.cols, p.k)
+        else:
+            for step in range(p.k):
+                memcpy(scratch + step * p.cols * item, b + (k + step) * whole.b_row * item, <size_t>(p.cols * item))
+        job.kernels.product(&p)
+        p.init, p.init_row = p.out, p.out_row
+        k += depth
+
+
+cdef void finish(const Product *job, const fastnn_product *p, isize at) noexcept nogil:
+    """The element-wise end of a block, while it is in the cache: whole if its rows touch, else row by row."""
+    cdef isize runs = 1 if p.cols == p.out_row else p.rows, n = p.rows * p.cols // runs
+    cdef isize offset, r
+    cdef char *out
+    for r in range(runs):
+        offset = r * p.out_row * job.item
+        out = <char *>p.out + offset
+        if job.activation != LINEAR:
+            job.kernels.activate[job.activation](out, out, n)
+        if job.derivative != LINEAR:
+            job.kernels.activate_backward[job.derivative](job.activated + at + offset, out, out, n)

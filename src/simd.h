@@ -1,0 +1,102 @@
+/* Vectors of one instruction set and one element type: the only file with intrinsics.
+ *
+ * A kernel file is compiled once with -DREAL=float and once with -DREAL=double.  `vec` holds LANES reals, `ivec` the
+ * same number of integers as wide; + - * / and comparisons are the compiler's own on vectors, a comparison giving
+ * all ones or all zeros.  v_fma rounds once wherever the set has FMA (N1); the baseline rounds twice.
+ */
+#ifndef FASTNN_SIMD_H
+#define FASTNN_SIMD_H
+
+#include "fastnn.h"
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+#define float_BITS 32
+#define double_BITS 64
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define REAL_BITS PASTE(REAL, _BITS)
+
+typedef REAL real;
+#if REAL_BITS == 32
+typedef int32_t whole;
+#define BY_REAL(single, pair) single
+#else
+typedef int64_t whole;
+#define BY_REAL(single, pair) pair
+#endif
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4 };
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3 };
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4 };
+#else
+enum { VECTOR_BYTES = 16, TILE_ROWS = 4, TILE_VECS = 2 };
+#endif
+enum { LANES = VECTOR_BYTES / sizeof(real) };
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef whole ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+INLINE vec v_set(real x) { return x - (vec){0}; }
+INLINE ivec v_iset(whole x) { return x - (ivec){0}; }
+INLINE vec v_load(const real *p) { return *(const unaligned *)p; }
+INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
+INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
+
+/* All ones in the first n lanes. */
+INLINE ivec v_first(isize n) {
+    ivec lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return lane < v_iset((whole)n);
+}
+
+/* The first n < LANES elements; the rest read as zero and are not written. */
+#if defined(__AVX512F__)
+#define V_MASK(n) (BY_REAL(__mmask16, __mmask8))((1u << (n)) - 1)
+INLINE vec v_load_part(const real *p, isize n) {
+    return BY_REAL(_mm512_maskz_loadu_ps, _mm512_maskz_loadu_pd)(V_MASK(n), p);
+}
+INLINE void v_store_part(real *p, vec x, isize n) {
+    BY_REAL(_mm512_mask_storeu_ps, _mm512_mask_storeu_pd)(p, V_MASK(n), x);
+}
+INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm512_fmadd_ps, _mm512_fmadd_pd)(a, b, c); }
+INLINE vec v_sqrt(vec x) { return BY_REAL(_mm512_sqrt_ps, _mm512_sqrt_pd)(x); }
+#elif defined(__AVX2__)
+INLINE vec v_load_part(const real *p, isize n) {
+    return BY_REAL(_mm256_maskload_ps, _mm256_maskload_pd)(p, (__m256i)v_first(n));
+}
+INLINE void v_store_part(real *p, vec x, isize n) {
+    BY_REAL(_mm256_maskstore_ps, _mm256_maskstore_pd)(p, (__m256i)v_first(n), x);
+}
+INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm256_fmadd_ps, _mm256_fmadd_pd)(a, b, c); }
+INLINE vec v_sqrt(vec x) { return BY_REAL(_mm256_sqrt_ps, _mm256_sqrt_pd)(x); }
+#else
+INLINE vec v_load_part(const real *p, isize n) {
+    vec x = {0};
+    memcpy(&x, p, (size_t)n * sizeof(real));
+    return x;
+}
+INLINE void v_store_part(real *p, vec x, isize n) { memcpy(p, &x, (size_t)n * sizeof(real)); }
+#if defined(__aarch64__)
+INLINE vec v_fma(vec a, vec b, vec c) { return (vec)BY_REAL(vfmaq_f32, vfmaq_f64)(c, a, b); }
+INLINE vec v_sqrt(vec x) { return (vec)BY_REAL(vsqrtq_f32, vsqrtq_f64)(x); }
+#else
+INLINE vec v_fma(vec a, vec b, vec c) { return a * b + c; }
+INLINE vec v_sqrt(vec x) {
+    for (int i = 0; i < LANES; i++) x[i] = BY_REAL(__builtin_sqrtf, __builtin_sqrt)(x[i]);
+    return x;
+}
+#endif
+#endif
+
+#endif

@@ -1,0 +1,261 @@
+# One stage of a network: forward, and its neighbour backward with the mirrored names.
+# x is (B, I), weight is (I, O), bias is (O), out is (B, O).  The dout that a stage receives has the derivative of its
+# own activation applied already: by the stage after it, in the epilogue of its input gradient, or by the network.
+
+cdef object ACTIVATION_NAMES = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+cdef object RULE_NAMES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "rmsprop": RMSPROP,
+                          "adagrad": ADAGRAD, "adam": ADAM}
+
+cdef enum:
+    SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
+    SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
+
+cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which nothing is skipped
+
+
+cdef class Rule:
+    """An optimizer's formula and numbers; the slots belong to the parameters."""
+    cdef fastnn_rule numbers
+
+    def __init__(self, str name, double learning_rate, double momentum=0, double rho=0, double beta_1=0,
+                 double beta_2=0, double epsilon=0):
+        self.numbers.kind = RULE_NAMES[name]
+        self.numbers.learning_rate, self.numbers.momentum, self.numbers.rho = learning_rate, momentum, rho
+        self.numbers.beta_1, self.numbers.beta_2, self.numbers.epsilon = beta_1, beta_2, epsilon
+
+    cdef fastnn_rule at(self, isize step) noexcept nogil:
+        """The numbers of the given step, from 1: Adam's bias corrections go into its learning rate."""
+        cdef fastnn_rule rule = self.numbers
+        if rule.kind == ADAM:
+            rule.learning_rate *= sqrt(1 - power(rule.beta_2, step)) / (1 - power(rule.beta_1, step))
+        return rule
+
+    def update(self, np.ndarray weight, list slots, np.ndarray gradient, isize step):
+        """Weight, and slots in place, take the given step (from 1) with the gradient of their shape."""
+        cdef int dtype = real_dtype(weight)
+        for x in [weight, gradient, *slots]:
+            if (<object>x).shape != (<object>weight).shape or real_dtype(x) != dtype or not np.PyArray_ISCARRAY_RO(x):
+                raise ValueError("weight, slots and gradient must be C-contiguous arrays of one shape and dtype.")
+        cdef fastnn_parameter parameter = as_parameter(weight, slots)
+        cdef fastnn_rule rule = self.at(step)
+        cdef const void *data = np.PyArray_DATA(gradient)
+        cdef isize n = np.PyArray_SIZE(weight)
+        with nogil:
+            kernels_of(dtype).update[rule.kind](&rule, &parameter, data, n)
+
+
+cdef double power(double base, isize exponent) noexcept nogil:
+    """base ** exponent by squaring: products only, so the same everywhere (N7)."""
+    cdef double result = 1
+    while exponent > 0:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
+cdef fastnn_parameter as_parameter(np.ndarray weight, list slots):
+    cdef fastnn_parameter parameter
+    cdef int i
+    parameter.weight = np.PyArray_DATA(weight)
+    for i in range(2):
+        parameter.slot[i] = np.PyArray_DATA(slots[i]) if i < len(slots) else NULL
+    return parameter
+
+
+cdef struct Lists:
+    fastnn_steps rows, columns
+
+
+cdef class Stage:
+    """Maps (B, inputs) to (B, units)."""
+    cdef readonly isize inputs, units
+    cdef int dtype, activation
+
+    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+        pass
+
+    cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
+                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+        """dx unless it is NULL, times the derivative of activation `derivative` at x; then the parameters' step."""
+
+
+cdef class Activation(Stage):
+    """An activation as a stage of its own."""
+
+    def __init__(self, isize units, str activation, dtype):
+        self.inputs = self.units = units
+        self.dtype = DTYPE_NAMES.index(dtype)
+        self.activation = SOFTMAX if activation == "softmax" else ACTIVATION_NAMES[activation]
+
+    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+        if self.activation == SOFTMAX:
+            kernels_of(self.dtype).softmax(x, out, rows, self.units)
+        else:
+            kernels_of(self.dtype).activate[self.activation](x, out, rows * self.units)
+
+    cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
+                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+        if dx == NULL:
+            return
+        if self.activation == SOFTMAX:
+            kernels_of(self.dtype).softmax_backward(out, dout, dx, rows, self.units)
+        else:
+            kernels_of(self.dtype).activate_backward[self.activation](out, dout, dx, rows * self.units)
+        if derivative != LINEAR:
+            kernels_of(self.dtype).activate_backward[derivative](x, dx, dx, rows * self.units)
+
+
+cdef class Dense(Stage):
+    """out = activation(x . weight + bias), with an element-wise activation."""
+    cdef np.ndarray weight, bias
+    cdef fastnn_parameter weight_at, bias_at
+    cdef readonly list gradients    # [dweight, dbias]: where gradients go when there is no rule
+    cdef void *gradient_at[2]
+    cdef list slots
+
+    def __init__(self, np.ndarray weight, np.ndarray bias, str activation):
+        self.weight, self.bias = weight, bias
+        self.dtype = real_dtype(weight)
+        self.inputs, self.units = weight.shape[0], weight.shape[1]
+        self.activation = ACTIVATION_NAMES[activation]
+        self.bind([[], []])
+
+    def bind(self, list slots):
+        """Take the optimizer's slots: a list for the weight and, where there is one, a list for the bias."""
+        self.slots = slots
+        self.weight_at = as_parameter(self.weight, slots[0])
+        if self.bias is not None:
+            self.bias_at = as_parameter(self.bias, slots[1])
+
+    def keep_gradients(self):
+        """Allocate the arrays that receive the gradients of a step without a rule."""
+        if self.gradients is None:
+            self.gradients = [numpy.empty_like(p) for p in (self.weight, self.bias) if p is not None]
+            for i, gradient in enumerate(self.gradients):
+                self.gradient_at[i] = np.PyArray_DATA(gradient)
+
+    cdef Product product(self, const char *a, const void *b, void *out) noexcept nogil:
+        cdef Product job
+        memset(&job, 0, sizeof(job))
+        job.kernels, job.item = kernels_of(self.dtype), item_size(self.dtype)
+        job.whole.a, job.whole.b, job.whole.out = a, b, out
+        return job
+
+    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+        cdef Product job = self.product(x, np.PyArray_DATA(self.weight), out)
+        job.whole.rows, job.whole.k, job.whole.cols = rows, self.inputs, self.units
+        job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = self.inputs, 1, self.units, self.units
+        job.whole.init = self.bias_at.weight
+        job.activation = self.activation
+        cdef double share = 1
+        if self.units >= SKIP_UNITS:
+            share = list_rows(job.kernels, x, rows, self.inputs, &lists.rows)
+            job.whole.steps = &lists.rows if share < DENSE_SHARE else NULL
+        run_product(&job, <isize>(share * rows * self.inputs * self.units))
+
+    cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
+                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+        if dx != NULL:
+            self.backward_x(x, dout, dx, rows, derivative)
+        if self.bias_at.weight != NULL:
+            self.backward_bias(dout, rows, rule)
+        self.backward_weight(x, dout, rows, rule, lists)
+
+    cdef void backward_x(self, const char *x, const char *dout, char *dx, isize rows, int derivative) noexcept nogil:
+        """dx (B, I) = dout . weight^T, times the derivative of the activation before"""
+        cdef Product job = self.product(dout, np.PyArray_DATA(self.weight), dx)
+        job.whole.rows, job.whole.k, job.whole.cols = rows, self.units, self.inputs
+        job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = self.units, 1, self.units, self.inputs
+        job.transposed_b = True
+        job.derivative, job.activated = derivative, x
+        run_product(&job, rows * self.inputs * self.units)
+
+    cdef void backward_bias(self, const char *dout, isize rows, const fastnn_rule *rule) noexcept nogil:
+        """dbias (O) = ones (B) . dout"""
+        cdef double one64 = 1
+        cdef float one32 = 1
+        cdef Product job = self.product(<const char *>&one32 if self.dtype == FLOAT32 else <const char *>&one64, dout, NULL)
+        job.whole.rows, job.whole.k, job.whole.cols = 1, rows, self.units
+        job.whole.b_row = job.whole.out_row = self.units
+        self.step_or_store(&job, 1, rule, &self.bias_at)
+        run_product(&job, rows * self.units)
+
+    cdef void backward_weight(self, const char *x, const char *dout, isize rows, const fastnn_rule *rule,
+                              Lists *lists) noexcept nogil:
+        """dweight (I, O) = x^T . dout"""
+        cdef Product job = self.product(x, dout, NULL)
+        job.whole.rows, job.whole.k, job.whole.cols = self.inputs, rows, self.units
+        job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = 1, self.inputs, self.units, self.units
+        cdef double share = 1
+        if self.units >= SKIP_UNITS:
+            share = list_columns(job.kernels, x, rows, self.inputs, &lists.columns)
+            job.whole.steps = &lists.columns if share < DENSE_SHARE else NULL
+        self.step_or_store(&job, 0, rule, &self.weight_at)
+        run_product(&job, <isize>(share * rows * self.inputs * self.units) + self.inputs * self.units)
+
+    cdef void step_or_store(self, Product *job, int which, const fastnn_rule *rule,
+                            const fastnn_parameter *parameter) noexcept nogil:
+        if rule != NULL:
+            job.rule, job.parameter = rule, parameter[0]
+        else:
+            job.whole.out = self.gradient_at[which]
+
+
+# The zero lists of a matrix, by blocks on all threads.  A sample decides first whether it is worth the while.
+
+cdef struct Listing:
+    const fastnn_kernels *kernels
+    const char *x
+    isize rows, cols, item
+    const fastnn_steps *steps
+
+
+cdef void list_some_rows(void *context, isize block, int worker) noexcept nogil:
+    cdef Listing *job = <Listing *>context
+    cdef isize row = block * ROW_GRAIN
+    cdef fastnn_steps steps = job.steps[0]
+    steps.index += row // SKIP_ROWS * steps.pitch
+    steps.count += row // SKIP_ROWS
+    job.kernels.row_steps(job.x + row * job.cols * job.item, min(ROW_GRAIN, job.rows - row), job.cols, &steps)
+
+
+cdef void list_some_columns(void *context, isize block, int worker) noexcept nogil:
+    cdef Listing *job = <Listing *>context
+    cdef isize width = 16 * ROW_GRAIN, first = block * width
+    job.kernels.column_steps(job.x, job.rows, job.cols, first, min(first + width, job.cols), job.steps)
+
+
+cdef double share_of(const fastnn_steps *steps, isize blocks, isize most) noexcept nogil:
+    cdef isize total = 0, i
+    for i in range(blocks):
+        total += steps.count[i]
+    return <double>total / <double>(max(blocks, 1) * max(most, 1))
+
+
+cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
+                      fastnn_steps *steps) noexcept nogil:
+    """The share of steps that remain, from lists for all rows, or from a sample that showed no use in them."""
+    cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
+    steps.pitch = cols
+    kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
+    if share_of(steps, 1, cols) >= DENSE_SHARE:
+        return 1
+    fastnn_parallel(list_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN)
+    return share_of(steps, (rows + SKIP_ROWS - 1) // SKIP_ROWS, cols)
+
+
+cdef double list_columns(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
+                         fastnn_steps *steps) noexcept nogil:
+    cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
+    cdef isize middle = cols // 2 // SKIP_ROWS * SKIP_ROWS, sample
+    steps.pitch = rows
+    sample = min(middle + 16 * SKIP_ROWS, cols)
+    kernels.column_steps(x, rows, cols, middle, sample, steps)
+    cdef fastnn_steps seen = steps[0]
+    seen.count += middle // SKIP_ROWS
+    if share_of(&seen, (sample - middle + SKIP_ROWS - 1) // SKIP_ROWS, rows) > 0.9:
+        return 1
+    fastnn_parallel(list_some_columns, &job, (cols + 16 * ROW_GRAIN - 1) // (16 * ROW_GRAIN))
+    return share_of(steps, (cols + SKIP_ROWS - 1) // SKIP_ROWS, rows)
