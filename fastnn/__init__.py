@@ -1,0 +1,40 @@
+"""Dense neural networks on CPUs, fast and reproducible to the bit, in Keras' words.
+
+>>> from fastnn import layers, models
+>>> model = models.Sequential([layers.Dense(512, activation='relu', input_shape=(784,)),
+...                            layers.Dense(10, activation='softmax')])
+"""
+from contextlib import contextmanager
+
+from . import _core, activations, datasets, layers, losses, metrics, models, ops, optimizers, utils
+from .layers import Input
+from .models import Sequential
+
+__version__ = "0.1.0"
+__all__ = ["Input", "Sequential", "activations", "datasets", "info", "layers", "losses", "metrics", "models", "ops",
+           "optimizers", "set_num_threads", "threads", "utils"]
+
+
+def set_num_threads(n):
+    """Use up to n threads (1 to 256) from now on.  Results do not depend on it."""
+    _core.set_threads(n)
+
+
+@contextmanager
+def threads(n):
+    """Use up to n threads inside a with block: `with fastnn.threads(1): model.fit(x, y)`."""
+    before = _core.get_threads()
+    _core.set_threads(n)
+    try:
+        yield
+    finally:
+        _core.set_threads(before)
+
+
+def info():
+    """What runs here: version, numpy, isa (in use), isas (compiled: supported by this CPU), threads, data (places
+    where MNIST is looked for)."""
+    import numpy
+
+    return {"version": __version__, "numpy": numpy.__version__, "isa": _core.get_isa(), "isas": _core.isas(),
+            "threads": _core.get_threads(), "data": datasets.mnist.places()}

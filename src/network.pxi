@@ -114,6 +114,7 @@ cdef class Network:
     cdef int dtype, loss, metric_count
     cdef int metrics[MOST_METRICS]
     cdef isize trained          # stages that run before the loss
+    cdef isize last_rows        # of the last batch that was run
 
     def __init__(self, list stages, loss=None, metrics=()):
         self.stages, self.idle = stages, []
@@ -131,8 +132,14 @@ cdef class Network:
     cdef Stage stage(self, isize i):
         return <Stage>self.stages[i]
 
-    def predict(self, np.ndarray x, np.ndarray out):
-        """out (n, units) from x (n, inputs): uint8, float32 or float64, C-contiguous."""
+    def fits(self, x):
+        """Whether x can be handed to predict as it stands: C-contiguous (n, inputs) of the network's dtype."""
+        return (isinstance(x, numpy.ndarray) and (<np.ndarray>x).ndim == 2 and (<np.ndarray>x).shape[1] == self.inputs
+                and real_dtype(x) == self.dtype and np.PyArray_ISCARRAY_RO(x))
+
+    def predict(self, np.ndarray x, out=None):
+        """(n, units), or out, from x (n, inputs): uint8, float32 or float64, C-contiguous."""
+        out = output("predict", out, (x.shape[0], self.units), self.dtype)
         cdef isize n = x.shape[0], item = item_size(self.dtype), count = len(self.stages)
         cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // self.widest // ROW_GRAIN * ROW_GRAIN), rows, first
         cdef Source source = source_of(x)
@@ -149,6 +156,7 @@ cdef class Network:
             if n > most:
                 PyErr_CheckSignals()
         self.idle.append(space)
+        return out
 
     cdef bint direct(self, const Source *source, const int64_t *order) noexcept nogil:
         """Whether rows can be read where they are."""
@@ -216,7 +224,7 @@ cdef class Network:
         return (<float *>space.losses)[0] if self.dtype == FLOAT32 else (<double *>space.losses)[0]
 
     def run(self, np.ndarray x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
-            np.ndarray totals, Rule rule=None, isize step=0, bint training=False, double seconds=1e30):
+            np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30):
         """Batches first .. last - 1 of x (n, inputs) and y (n, units) or labels (n,), in `order` (n,) if given.
 
         training takes a step with `rule`, or without one leaves the gradients in the stages.  totals (1 + metrics)
@@ -233,7 +241,7 @@ cdef class Network:
         cdef Workspace space = self.reserve(min(batch_size, n))
         cdef const char *batch
         while first < last:
-            rows = min(batch_size, n - first * batch_size)
+            rows = self.last_rows = min(batch_size, n - first * batch_size)
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
                 self.load_targets(space, &targets, index, first * batch_size, rows)
@@ -248,11 +256,12 @@ cdef class Network:
             for i in range(self.metric_count):
                 sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL)
             if training:
-                step += 1
                 if rule is not None:
-                    numbers = rule.at(step)
+                    numbers = rule.at(rule.step + 1)
                 self.finish_gradient(space, rows)
                 self.backward(space, batch, rows, &numbers if rule is not None else NULL)
+                if rule is not None:
+                    rule.step += 1
             first += 1
             PyErr_CheckSignals()
             if fastnn_seconds() > until:
@@ -278,12 +287,12 @@ cdef class Network:
             self.space = Workspace(self, max(rows, 1), True)
         return self.space
 
-    def outputs(self, isize rows):
-        """The output of each stage of the last batch run, of which `rows` rows are meant: (B, units) copies."""
+    def outputs(self):
+        """Copies (B, units) of what each stage before the loss gave in the last batch that was run."""
         cdef list found = []
         cdef np.ndarray copy
         for i in range(self.trained):
-            copy = empty((rows, self.stage(i).units), self.dtype)
+            copy = empty((self.last_rows, self.stage(i).units), self.dtype)
             memcpy(np.PyArray_DATA(copy), self.space.value[i + 1], <size_t>(copy.nbytes))
             found.append(copy)
         return found

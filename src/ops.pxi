@@ -112,3 +112,27 @@ def matmul(x, y, out=None, bint transpose_x=False, bint transpose_y=False):
     with nogil:
         run_product(&job, job.whole.rows * job.whole.cols * job.whole.k)
     return result
+
+
+def sum_all(x):
+    """The sum of all elements (N6), as a float."""
+    cdef np.ndarray a = as_real("sum", "x", x), result = empty((), real_dtype(a))
+    kernels_of(real_dtype(a)).sum(np.PyArray_DATA(a), np.PyArray_DATA(result), np.PyArray_SIZE(a))
+    return float(result)
+
+
+def loss(str name, y_pred, y_true, dout=None, double scale=1):
+    """The loss of each row of y_pred (n, O) against y_true (n, O); dout takes the gradient of scale * their sum."""
+    cdef np.ndarray p, t, result, gradient
+    cdef int dtype
+    p, t, dtype = pair(name, y_pred, y_true)
+    cdef tuple shape = (<object>p).shape
+    if p.ndim != 2 or shape != (<object>t).shape:
+        raise ValueError(f"{name} takes y_pred and y_true of one shape (n, outputs), received {shape} "
+                         f"and {(<object>t).shape}.")
+    p, result = p.copy(), empty((shape[0],), dtype)     # losses on logits turn y_pred into probabilities
+    gradient = None if dout is None else output(name, dout, shape, dtype)
+    kernels_of(dtype).loss[<int>LOSS_NAMES[name]](
+        np.PyArray_DATA(p), np.PyArray_DATA(t), np.PyArray_DATA(result),
+        NULL if gradient is None else np.PyArray_DATA(gradient), scale, p.shape[0], p.shape[1])
+    return result

@@ -14,12 +14,13 @@ cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which
 
 
 cdef class Rule:
-    """An optimizer's formula and numbers; the slots belong to the parameters."""
+    """An optimizer's formula and numbers; the slots belong to the parameters.  step: steps taken so far."""
     cdef fastnn_rule numbers
+    cdef public isize step
 
     def __init__(self, str name, double learning_rate, double momentum=0, double rho=0, double beta_1=0,
-                 double beta_2=0, double epsilon=0):
-        self.numbers.kind = RULE_NAMES[name]
+                 double beta_2=0, double epsilon=0, isize step=0):
+        self.numbers.kind, self.step = RULE_NAMES[name], step
         self.numbers.learning_rate, self.numbers.momentum, self.numbers.rho = learning_rate, momentum, rho
         self.numbers.beta_1, self.numbers.beta_2, self.numbers.epsilon = beta_1, beta_2, epsilon
 
@@ -121,6 +122,10 @@ cdef class Dense(Stage):
         self.inputs, self.units = weight.shape[0], weight.shape[1]
         self.activation = ACTIVATION_NAMES[activation]
         self.bind([[], []])
+
+    @property
+    def has_bias(self):
+        return self.bias is not None
 
     def bind(self, list slots):
         """Take the optimizer's slots: a list for the weight and, where there is one, a list for the bias."""

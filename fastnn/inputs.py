@@ -1,0 +1,103 @@
+"""From what users pass as x and y to the arrays that the compiled loop reads, checked before anything has changed."""
+import warnings
+
+import numpy as np
+
+from .utils import as_labels
+
+
+def as_inputs(x, input_shape, dtype, first_layer="Dense"):
+    """x as a C-contiguous (n, features) array of uint8, float32 or float64, not copied where it is one already.
+
+    Whole numbers other than uint8, and float16, become the model's dtype.  Raises TypeError for dtypes that are
+    not real numbers, ValueError for another shape than (n, *input_shape).
+    """
+    x = as_numbers(x, "x", dtype)
+    if x.ndim < 1 or x.shape[1:] != tuple(input_shape):
+        raise ValueError(shape_message(x.shape, tuple(input_shape), first_layer))
+    return np.require(x, None, "CA").reshape(len(x), -1 if x.size else int(np.prod(input_shape)))
+
+
+def as_numbers(x, name, dtype):
+    x = np.asarray(x)
+    if x.dtype == bool:
+        return x.view(np.uint8)
+    if x.dtype.kind not in "iuf" or x.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers, received dtype {x.dtype}. "
+                        f"Convert it first: {name} = np.asarray({name}, 'float32').")
+    if x.dtype in (np.uint8, np.float32, np.float64):
+        return x.astype(x.dtype.newbyteorder("="), copy=False)
+    return x.astype(dtype)
+
+
+def shape_message(shape, input_shape, first_layer):
+    expected = ", ".join(["batch", *map(str, input_shape)])
+    message = f"{first_layer} expects inputs of shape ({expected}), received {shape}."
+    wanted = int(np.prod(input_shape))
+    if shape == tuple(input_shape):
+        return message + " For one sample, pass x[None]."
+    if len(shape) > 1 and int(np.prod(shape[1:])) == wanted:
+        reshaped = ", ".join(map(str, (shape[0], *input_shape)))
+        hint = f" Reshape first: x = x.reshape({reshaped})"
+        return message + hint + (", or start with layers.Flatten()." if len(shape) > 2 else ".")
+    return message + " Give each sample that many numbers, or change the layer's input_shape."
+
+
+def as_targets(y, n, units, loss, dtype):
+    """y as (n, units) numbers, or as int64 labels (n,) for the sparse loss."""
+    if y is None:
+        raise ValueError("y is missing: pass the targets, one for each row of x.")
+    y = np.asarray(y)
+    if y.ndim < 1 or len(y) != n:
+        raise ValueError(f"x and y must have the same number of samples, received {n} and "
+                         f"{len(y) if y.ndim else 'a single number'}.")
+    if loss.name == "sparse_categorical_crossentropy":
+        return sparse_targets(y, units)
+    whole = y.dtype.kind in "iu" and (y.ndim == 1 or y.shape[1:] == (1,))
+    if loss.kernel == "categorical_crossentropy" and whole and units > 1:
+        low, high = (int(y.min()), int(y.max())) if n else (0, 0)
+        raise ValueError(f"y has shape {y.shape} with integer labels {low}-{high}, but loss='{loss.name}' expects one "
+                         f"row per sample with {units} columns. Use y = to_categorical(y), or "
+                         "loss='sparse_categorical_crossentropy'.")
+    y = as_numbers(y, "y", dtype)
+    if y.ndim == 1 and units == 1:
+        y = y[:, None]
+    if y.shape != (n, units):
+        raise ValueError(f"y has shape {y.shape}, but the model's output is ({n}, {units}): one row per sample, one "
+                         "column per output unit. Change y, or the units of the last layer.")
+    return np.require(y, None, "CA")
+
+
+def sparse_targets(y, units):
+    if y.ndim == 2 and y.shape[1] == units > 1:
+        raise ValueError(f"y has shape {y.shape}, one row per sample, but loss='sparse_categorical_crossentropy' "
+                         "expects integer labels of shape (n,). Use y = y.argmax(1), or loss='categorical_crossentropy'.")
+    labels = as_labels(y, "y")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < units:
+        raise ValueError(f"y holds labels {labels.min()} to {labels.max()}, but the model's {units} outputs stand for "
+                         f"labels 0 to {units - 1}. Change y, or give the last layer {labels.max() + 1} units.")
+    return labels
+
+
+def warn_of_bytes(x):
+    if x.dtype == np.uint8 and x.max(initial=0) > 1:
+        warnings.warn("x holds uint8 values from 0 to 255. Networks train better on small numbers: "
+                      "x = x.astype('float32') / 255.", stacklevel=4)
+
+
+def split(x, y, share):
+    """The last `share` of the rows, as they stand, for validation: ((x, y), (x_val, y_val))."""
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise ValueError(f"validation_split must be a number between 0 and 1, received {share!r}.")
+    kept = int(len(x) * (1 - share))
+    if kept == 0 or kept == len(x):
+        raise ValueError(f"validation_split={share} of {len(x)} samples leaves no sample on one side. "
+                         "Use another share, or validation_data=(x, y).")
+    if y.ndim == 1:
+        new = np.setdiff1d(y[kept:], y[:kept])
+    else:
+        new = np.setdiff1d(y[kept:].argmax(1), y[:kept].argmax(1)) if y.shape[1] > 1 else []
+    if len(new):
+        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]} occurs "
+                      "only there. Shuffle x and y together first, or use validation_data.", stacklevel=4)
+    return (x[:kept], y[:kept]), (x[kept:], y[kept:])

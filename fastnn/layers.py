@@ -1,0 +1,137 @@
+"""The layers of a Sequential model, in Keras' words.
+
+A layer knows its parameters as plain arrays and the compiled stages that run it; the arithmetic is theirs.
+"""
+import numpy as np
+
+from . import _core, activations, initializers
+from .utils import whole_number
+
+
+class Layer:
+    """What every layer has: a name, shapes without the batch axis, and `weights`, a list of arrays.
+
+    name: by default the class in small letters, numbered within the model.  dtype: 'float32' or 'float64'.
+    input_shape or input_dim: only needed on a model's first layer.
+    """
+
+    def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None):
+        if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):
+            raise ValueError(f"A layer's dtype must be 'float32' or 'float64', received {dtype!r}.")
+        self.name, self.dtype = name, dtype
+        self.input_shape = as_shape((input_dim,) if input_shape is None and input_dim is not None else input_shape)
+        self.output_shape = None
+        self.weights = []
+
+    @property
+    def built(self):
+        return self.output_shape is not None
+
+    def build(self, input_shape, dtype="float32", seed=0, stream=1):
+        """Fix the shapes and allocate the parameters, from random streams numbered from `stream`."""
+        self.input_shape, self.output_shape = tuple(input_shape), self.shape_after(input_shape)
+        self.dtype = self.dtype or dtype
+
+    def shape_after(self, input_shape):
+        return tuple(input_shape)
+
+    def stages(self):
+        """The compiled stages that run this layer; none where rows pass unchanged."""
+        return []
+
+    def count_params(self):
+        return sum(w.size for w in self.weights)
+
+    def __call__(self, x):
+        """The layer's output (B, ...) for x (B, ...), building the layer for the shape of x on first use."""
+        from .models import Sequential
+
+        if not self.built:
+            x = np.asarray(x)
+            self.build(x.shape[1:], "float64" if x.dtype == np.float64 else "float32")
+        return Sequential([self]).predict(x)
+
+
+def as_shape(shape):
+    """None, or a tuple of positive integers."""
+    if shape is None:
+        return None
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    return tuple(whole_number("Each length in input_shape", length, 1) for length in shape)
+
+
+class Input(Layer):
+    """Names the shape of one sample: Input((784,)) or Input(shape=(28, 28))."""
+
+    def __init__(self, shape, name=None, dtype=None):
+        super().__init__(name, dtype, input_shape=shape)
+
+
+class Flatten(Layer):
+    """(B, ...) to (B, n): the samples as rows."""
+
+    def shape_after(self, input_shape):
+        return (int(np.prod(input_shape)),)
+
+
+class Activation(Layer):
+    """An activation as a layer: Activation('relu')."""
+
+    def __init__(self, activation, **options):
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+
+    def stages(self):
+        return [_core.Activation(self.output_shape[-1], self.activation, self.dtype)]
+
+
+class Dense(Layer):
+    """out = activation(x . weight + bias): every unit sees every input.
+
+    units: the number of outputs O.  activation: a name of fastnn.activations.  x is (B, I), weight is (I, O),
+    bias is (O,), out is (B, O).  weight and bias are ndarrays that may be read and written in place.
+    Zeros in x may be skipped, so 0 times an infinite or NaN weight is taken as 0.
+
+    >>> layer = Dense(2, activation='relu')
+    >>> layer.build((3,))
+    >>> layer.weight.shape, layer.bias.shape
+    ((3, 2), (2,))
+    """
+
+    def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
+                 bias_initializer="zeros", **options):
+        super().__init__(**options)
+        self.units = whole_number("Dense: units", units, 1)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.weight = self.bias = None
+
+    @property
+    def kernel(self):
+        """Keras' name for weight."""
+        return self.weight
+
+    def shape_after(self, input_shape):
+        if len(input_shape) != 1:
+            raise ValueError(f"Dense takes samples of one axis, received samples of shape {tuple(input_shape)}. "
+                             "Put layers.Flatten() before it.")
+        return (self.units,)
+
+    def build(self, input_shape, dtype="float32", seed=0, stream=1):
+        super().build(input_shape, dtype, seed, stream)
+        self.weight = self._parameter(self.kernel_initializer, (input_shape[0], self.units), seed, stream)
+        if self.use_bias:
+            self.bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
+        self.weights = [w for w in (self.weight, self.bias) if w is not None]
+
+    def _parameter(self, initializer, shape, seed, stream):
+        return np.ascontiguousarray(initializer(shape, seed, stream), self.dtype)
+
+    def stages(self):
+        """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""
+        if self.activation in ("softmax", "sigmoid"):
+            return [_core.Dense(self.weight, self.bias, "linear"),
+                    _core.Activation(self.units, self.activation, self.dtype)]
+        return [_core.Dense(self.weight, self.bias, self.activation)]

@@ -1,0 +1,65 @@
+"""Metrics: what a compiled model reports beside the loss.  Give compile() names or objects."""
+from .utils import look_up
+
+
+class Metric:
+    """The mean over samples of a compiled measure; `kernel` names it in the compiled core."""
+
+    name = kernel = None
+
+    def __init__(self, name=None):
+        self.name = name or self.name
+
+
+class MeanSquaredError(Metric):
+    """mean((y_pred - y_true)^2)"""
+
+    name = kernel = "mse"
+
+
+class MeanAbsoluteError(Metric):
+    """mean(|y_pred - y_true|)"""
+
+    name = kernel = "mae"
+
+
+class BinaryAccuracy(Metric):
+    """The share of outputs on the same side of 0.5 as the truth."""
+
+    name = kernel = "binary_accuracy"
+
+
+class CategoricalAccuracy(Metric):
+    """The share of samples whose largest output is at the one of a one-hot row."""
+
+    name = kernel = "categorical_accuracy"
+
+
+class SparseCategoricalAccuracy(CategoricalAccuracy):
+    """The same for integer labels."""
+
+    name = "sparse_categorical_accuracy"
+
+
+class Accuracy(Metric):
+    """'accuracy': binary for one output or a binary cross-entropy, categorical otherwise."""
+
+    name = "accuracy"
+
+    def resolve(self, loss, units):
+        binary = units == 1 or loss.name == "binary_crossentropy"
+        return "binary_accuracy" if binary else "categorical_accuracy"
+
+
+CLASSES = (MeanSquaredError, MeanAbsoluteError, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, Accuracy)
+METRICS = {cls.name: cls for cls in CLASSES} | {
+    "acc": Accuracy, "mean_squared_error": MeanSquaredError, "mean_absolute_error": MeanAbsoluteError}
+
+
+def get(metric):
+    """A Metric from an object, a class or a name; the name given is the key in History."""
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, type) and issubclass(metric, Metric):
+        return metric()
+    return look_up("metric", metric, METRICS)(name=metric)

@@ -1,0 +1,365 @@
+"""Sequential: layers in a row, trained and asked in Keras' words."""
+import threading
+
+import numpy as np
+
+from . import _core, callbacks, inputs, losses, optimizers
+from .layers import Input, Layer
+from .metrics import get as get_metric
+from .utils import next_model_seed, whole_number
+
+SECONDS_BETWEEN_REPORTS = 0.1
+
+
+class Sequential:
+    """Layers in a row.
+
+    >>> model = Sequential([Dense(512, activation='relu', input_shape=(784,)), Dense(10, activation='softmax')])
+    >>> model.compile(optimizer='rmsprop', loss='categorical_crossentropy', metrics=['accuracy'])
+    >>> history = model.fit(x, y, epochs=5, batch_size=128)
+    """
+
+    def __init__(self, layers=None, name="sequential"):
+        self.name, self.layers = name, []
+        self.optimizer = self.loss = None
+        self.metrics, self.metrics_names = [], ["loss"]
+        self.stop_training = False
+        self._network = self._seed = None
+        self._epochs = 0                    # epochs trained: the position in the stream of permutations
+        self._fitting = threading.Lock()
+        for layer in layers or []:
+            self.add(layer)
+
+    # Building
+
+    def add(self, layer):
+        """Append a layer; built at once if the shape of its input is known."""
+        if not isinstance(layer, Layer):
+            raise TypeError(f"A model is made of layers, received {layer!r}. Use layers.Dense(...) or another layer.")
+        if self.layers and isinstance(layer, Input):
+            raise ValueError("Input must be the first layer.")
+        before = self.layers[-1].output_shape if self.layers else layer.input_shape
+        if self.layers and before and layer.input_shape and not layer.built and layer.input_shape != before:
+            raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives {before}.")
+        kind = type(layer).__name__.lower()
+        count = sum(type(other) is type(layer) for other in self.layers)
+        layer.name = layer.name or (f"{kind}_{count}" if count else kind)
+        if before:
+            self._build_layer(layer, before)
+        self.layers.append(layer)
+        self._network = None
+
+    def _build_layer(self, layer, input_shape):
+        if self._seed is None:
+            self._seed = next_model_seed()
+        dtype = next((other.dtype for other in self.layers if other.dtype), None) or layer.dtype or "float32"
+        if layer.dtype not in (None, dtype):
+            raise ValueError(f"All layers of a model share one dtype: {layer.name!r} asks for {layer.dtype}, "
+                             f"the layers before are {dtype}.")
+        if not layer.built:
+            stream = 1 + sum(len(other.weights) for other in self.layers if other is not layer)
+            layer.build(input_shape, dtype, self._seed, stream)
+
+    def build(self, input_shape):
+        """Build every layer for samples of input_shape, which may begin with a batch axis of None."""
+        shape = tuple(input_shape)[1:] if input_shape and input_shape[0] is None else tuple(input_shape)
+        for layer in self.layers:
+            self._build_layer(layer, shape)
+            shape = layer.output_shape
+
+    @property
+    def built(self):
+        return bool(self.layers) and all(layer.built for layer in self.layers)
+
+    @property
+    def input_shape(self):
+        return (None, *self.layers[0].input_shape)
+
+    @property
+    def output_shape(self):
+        return (None, *self.layers[-1].output_shape)
+
+    @property
+    def dtype(self):
+        return self.layers[0].dtype
+
+    @property
+    def weights(self):
+        """The parameter arrays themselves, layer by layer: weight, bias, weight, ..."""
+        return [weight for layer in self.layers for weight in layer.weights]
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=()):
+        """Choose what training minimises, how, and what it reports: names or objects of fastnn.optimizers, losses
+        and metrics."""
+        if loss is None:
+            raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
+        chosen = optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in _as_list(metrics)]
+        self.optimizer, self.loss, self.metrics = chosen
+        self.metrics_names = ["loss", *(metric.name for metric in self.metrics)]
+        self._network = None
+
+    def _compiled_network(self):
+        """The compiled stages, made anew when layers or the loss have changed."""
+        if self._network is None:
+            if not self.layers or not self.built:
+                raise RuntimeError("The model has no layers, or does not know its input. Add layers, and give the "
+                                   "first one input_shape=, or call fit(x, y) first.")
+            stages = [stage for layer in self.layers for stage in layer.stages()]
+            if not stages:
+                stages = [_core.Activation(int(np.prod(self.layers[-1].output_shape)), "linear", self.dtype)]
+            self._network = _core.Network(stages, *self._measures(stages))
+        return self._network
+
+    def _measures(self, stages):
+        if self.loss is None:
+            return None, []
+        units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
+        kernel = self.loss.fused.get(last, self.loss.kernel)
+        names = [m.resolve(self.loss, units) if hasattr(m, "resolve") else m.kernel for m in self.metrics]
+        return kernel, names
+
+    # Training
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+            validation_data=None, shuffle=True, initial_epoch=0):
+        """Train for epochs initial_epoch + 1 to epochs; returns a History whose `history` is a dict of lists.
+
+        x: (n, *input_shape), uint8 or any real dtype, used where it is without a copy if it is C-contiguous uint8,
+        float32 or float64; the arithmetic is in the model's dtype.  y: (n, outputs), or integer labels (n,) for
+        sparse_categorical_crossentropy.  batch_size: 32 by default; the last batch may be smaller.
+        verbose: 'auto' or 1 shows progress, 2 a line an epoch, 0 nothing.  validation_split: the share of the last
+        rows that is kept for validation, taken before shuffling.  validation_data: (x, y) to validate on.
+        Raises RuntimeError before compile(), during another fit(), and when the loss is not finite: the weights are
+        then those of the last step before.  Ctrl-C stops between two steps.
+        """
+        batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
+        initial_epoch = whole_number("initial_epoch", initial_epoch, 0)
+        epochs = whole_number("epochs", epochs, 0)
+        x, y = self._data(x, y, "fit")
+        inputs.warn_of_bytes(x)
+        held = None
+        if validation_data is not None:
+            held = self._data(*_pair(validation_data), "fit")
+        elif validation_split:
+            (x, y), held = inputs.split(x, y, validation_split)
+        if not self._fitting.acquire(blocking=False):
+            raise RuntimeError("This model is in another fit(). Wait for it to end, or train a model of its own.")
+        try:
+            return self._fit(x, y, held, batch_size, range(initial_epoch, epochs), shuffle, verbose, callbacks)
+        finally:
+            self._fitting.release()
+
+    def _fit(self, x, y, held, batch_size, epochs, shuffle, verbose, extra):
+        self._bind_optimizer()
+        self.stop_training = False
+        history = callbacks.History()
+        bar = [callbacks.ProgressBar(verbose)] if verbose not in (0, False) else []
+        everyone = [*_as_list(extra), *bar, history]
+        batches = -(-len(x) // batch_size)
+        for callback in everyone:
+            callback.set_model(self)
+            callback.set_params({"epochs": epochs.stop, "steps": batches, "verbose": verbose, "samples": len(x)})
+        _tell(everyone, "on_train_begin")
+        logs = {}
+        for epoch in epochs:
+            _tell(everyone, "on_epoch_begin", epoch)
+            position = max(self._epochs, epoch)
+            order = _core.permutation(len(x), self._seed, position) if shuffle else None
+            logs = self._train_epoch(x, y, order, batch_size, epoch, everyone)
+            self._epochs = position + 1
+            if held is not None:
+                _tell(everyone, "on_test_begin")
+                measured = self._evaluate(*held, batch_size)
+                _tell(everyone, "on_test_end", measured)
+                logs |= {f"val_{key}": value for key, value in measured.items()}
+            _tell(everyone, "on_epoch_end", epoch, logs)
+            if self.stop_training:
+                break
+        _tell(everyone, "on_train_end", logs)
+        return history
+
+    def _train_epoch(self, x, y, order, batch_size, epoch, everyone):
+        batches, first, logs = -(-len(x) // batch_size), 0, {}
+        totals = np.zeros(len(self.metrics_names))
+        by_batch = any(callback.wants_batches for callback in everyone)
+        watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
+        while first < batches:
+            if by_batch:
+                _tell(everyone, "on_train_batch_begin", first)
+            first = self._train(x, y, order, first, first + 1 if by_batch else batches, batch_size, totals, epoch)
+            logs = self._logs(totals, min(first * batch_size, len(x)))
+            if by_batch:
+                _tell(everyone, "on_train_batch_end", first - 1, dict(logs))
+            for callback in watchers:
+                callback.on_progress(first, batches, logs)
+        return logs
+
+    def _train(self, x, y, order, first, last, batch_size, totals, epoch=0):
+        """Batches first .. last - 1, or as many as a tenth of a second holds; returns the number reached."""
+        network, rule = self._network, self.optimizer.rule()
+        if rule is None:
+            last = first + 1
+        try:
+            reached, finite = network.run(x, y, order, first, last, batch_size, totals, rule, True,
+                                          SECONDS_BETWEEN_REPORTS)
+        finally:
+            if rule is not None:
+                self.optimizer.iterations = rule.step
+        if not finite:
+            raise RuntimeError(self._blame(epoch, reached, batch_size))
+        if rule is None:
+            self.optimizer.apply([g for stage in self._dense_stages() for g in stage.gradients], self.weights)
+        return reached
+
+    def _dense_stages(self):
+        return [stage for stage in self._compiled_network().stages if isinstance(stage, _core.Dense)]
+
+    def _bind_optimizer(self):
+        """Slots for every weight; where the optimizer has no compiled rule, arrays for the gradients instead."""
+        self.optimizer.build(self.weights)
+        slots = iter(self.optimizer.slots)
+        for stage in self._dense_stages():
+            stage.bind([next(slots), next(slots) if stage.has_bias else []])
+            if self.optimizer.compiled_rule is None:
+                stage.keep_gradients()
+
+    def _blame(self, epoch, batch, batch_size):
+        """The message for a loss that is not finite, with the first layer whose output is not."""
+        where = "the loss itself"
+        layers = [layer for layer in self.layers for _ in layer.stages()]
+        for layer, out in zip(layers, self._network.outputs(), strict=False):
+            if not np.isfinite(out).all():
+                where = f"first in the output of layer {layer.name!r}"
+                break
+        return (f"The loss is not finite at epoch {epoch + 1}, batch {batch + 1} ({where}), with "
+                f"learning_rate={self.optimizer.learning_rate}. The weights are those of the last finite step. "
+                "Use a smaller learning rate, scale x, and check that x and y hold no NaN or infinity.")
+
+    def _logs(self, totals, seen):
+        return dict(zip(self.metrics_names, (totals / max(seen, 1)).tolist(), strict=True))
+
+    def _data(self, x, y, caller):
+        """x and y checked and ready for the compiled loop; an unbuilt model is built for x."""
+        if self.loss is None:
+            raise RuntimeError(f"Call compile(...) before {caller}().")
+        if x is None:
+            raise ValueError("x is missing: pass the samples, one row each.")
+        if not self.built:
+            if not self.layers:
+                raise RuntimeError(f"Add layers before {caller}().")
+            self.build(np.shape(x)[1:])
+        x = self._inputs(x)
+        if not len(x):
+            raise ValueError(f"x holds no samples: its shape is {x.shape}.")
+        network = self._compiled_network()
+        return x, inputs.as_targets(y, len(x), network.units, self.loss, self.dtype)
+
+    def _inputs(self, x):
+        first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
+        return inputs.as_inputs(x, self.layers[0].input_shape, self.dtype, type(first).__name__)
+
+    def train_on_batch(self, x, y, return_dict=False):
+        """One step on all of x and y; returns the loss (and metrics) before the step."""
+        x, y = self._data(x, y, "train_on_batch")
+        self._bind_optimizer()
+        totals = np.zeros(len(self.metrics_names))
+        self._train(x, y, None, 0, 1, len(x), totals)
+        return self._result(self._logs(totals, len(x)), return_dict)
+
+    # Asking
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose=0, return_dict=False):
+        """The mean loss over x and y, and the metrics: a list in the order of metrics_names, or a dict.
+
+        The loss alone, as a float, where there are no metrics.  verbose: 1 shows one line.
+        """
+        batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
+        x, y = self._data(x, y, "evaluate")
+        logs = self._evaluate(x, y, batch_size)
+        if verbose not in (0, "auto"):
+            callbacks.ProgressBar(verbose).on_test_result(-(-len(x) // batch_size), logs)
+        return self._result(logs, return_dict)
+
+    def _evaluate(self, x, y, batch_size):
+        totals = np.zeros(len(self.metrics_names))
+        self._compiled_network().run(x, y, None, 0, -(-len(x) // batch_size), batch_size, totals)
+        return self._logs(totals, len(x))
+
+    def test_on_batch(self, x, y, return_dict=False):
+        """The loss (and metrics) of one batch."""
+        x, y = self._data(x, y, "test_on_batch")
+        return self._result(self._evaluate(x, y, len(x)), return_dict)
+
+    def _result(self, logs, return_dict):
+        values = list(logs.values())
+        return logs if return_dict else values if len(values) > 1 else values[0]
+
+    def predict(self, x, batch_size=None, verbose=0, out=None):
+        """The outputs (n, units) for x (n, *input_shape); the same bits for any batch size.
+
+        out: an array of that shape and the model's dtype that takes the result.  batch_size and verbose are
+        accepted for Keras' sake and change nothing.
+        """
+        network = self._network or self._compiled_network()
+        if not network.fits(x):
+            x = self._inputs(x)
+        return network.predict(x, out)
+
+    def predict_on_batch(self, x):
+        """The outputs for x, as predict."""
+        return self.predict(x)
+
+    def __call__(self, x):
+        """The outputs for x, as predict."""
+        return self.predict(x)
+
+    # Looking inside
+
+    def get_weights(self):
+        """Copies of the parameters, layer by layer: weight, bias, weight, ..."""
+        return [weight.copy() for weight in self.weights]
+
+    def set_weights(self, weights):
+        """Overwrite the parameters with arrays of the same shapes, in the order of get_weights()."""
+        mine, given = self.weights, [np.asarray(w) for w in weights]
+        if [w.shape for w in given] != [w.shape for w in mine]:
+            raise ValueError(f"set_weights expects arrays of shapes {[w.shape for w in mine]}, "
+                             f"received {[w.shape for w in given]}.")
+        for old, new in zip(mine, given, strict=True):
+            if new.dtype.kind not in "iuf":
+                raise TypeError(f"set_weights expects real numbers, received dtype {new.dtype}.")
+        for old, new in zip(mine, given, strict=True):
+            old[...] = new
+
+    def count_params(self):
+        """How many numbers the model learns."""
+        return sum(layer.count_params() for layer in self.layers)
+
+    def summary(self, print_fn=None):
+        """A table of the layers, their output shapes and parameters, line by line to print_fn (print)."""
+        rows = [("Layer (type)", "Output Shape", "Param #")]
+        for layer in self.layers:
+            shape = f"(None, {', '.join(map(str, layer.output_shape))})" if layer.built else "?"
+            rows.append((f"{layer.name} ({type(layer).__name__})", shape, f"{layer.count_params():,}"))
+        left, middle = (max(len(row[i]) for row in rows) + 4 for i in (0, 1))
+        lines = [f"{a:<{left}}{b:<{middle}}{c:>10}" for a, b, c in rows]
+        rule = "=" * len(lines[0])
+        size = sum(weight.nbytes for weight in self.weights)
+        for line in (f'Model: "{self.name}"', rule, lines[0], rule, *lines[1:], rule,
+                     f"Total params: {self.count_params():,} ({size / 1024:,.2f} KB)"):
+            (print_fn or print)(line)
+
+
+def _tell(everyone, hook, *arguments):
+    for callback in everyone:
+        getattr(callback, hook)(*arguments)
+
+
+def _as_list(value):
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _pair(data):
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise ValueError("validation_data must be a pair (x, y).")
+    return data

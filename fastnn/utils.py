@@ -1,0 +1,87 @@
+"""Labels as one-hot rows, the random seed, and the look-up of names with a hint when one is misspelt."""
+import random
+
+import numpy as np
+
+_seed = None
+_models = 0
+
+
+def to_categorical(y, num_classes=None):
+    """One row of 0 and 1 for each integer label.
+
+    y: integers of shape (n,) or (n, 1), 0 or more.  num_classes: columns; the largest label + 1 by default.
+    Returns float64 of shape (n, num_classes), as Keras does.  Raises ValueError for labels that are negative,
+    not whole or not below num_classes.
+
+    >>> to_categorical([0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+    labels = as_labels(y, "y")
+    most = int(labels.max(initial=-1)) + 1
+    classes = most if num_classes is None else num_classes
+    if most > classes or labels.min(initial=0) < 0:
+        raise ValueError(f"Labels must be from 0 to num_classes - 1 = {classes - 1}, "
+                         f"received {labels.min()} to {labels.max()}.")
+    rows = np.zeros((len(labels), classes))
+    np.put_along_axis(rows, labels[:, None], 1.0, axis=1)
+    return rows
+
+
+def as_labels(y, name):
+    """y as int64 of shape (n,), from whole numbers of shape (n,) or (n, 1)."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"{name} must hold one integer label per sample, shape (n,), received shape {y.shape}.")
+    if y.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integer labels, received dtype {y.dtype}.")
+    labels = y.astype(np.int64)
+    if y.dtype.kind in "fu" and not np.array_equal(labels, y):
+        raise ValueError(f"{name} must hold integer labels, received numbers that are not whole or too large.")
+    return labels
+
+
+def set_random_seed(seed):
+    """Fix what is random from here on: initial weights, shuffling, and Python's and NumPy's own generators.
+
+    seed: an integer, 0 or more.  Models built afterwards in the same order get the same weights, and train to
+    the same bits on any number of threads and any instruction set with FMA.
+    """
+    global _seed, _models
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"The seed must be an integer, 0 or more, received {seed!r}.")
+    _seed, _models = int(seed) % 2**64, 0
+    random.seed(int(seed))
+    np.random.seed(int(seed) % 2**32)
+
+
+def next_model_seed():
+    """The seed of the next model: a function of the global seed and of how many models came before."""
+    global _seed, _models
+    if _seed is None:
+        _seed = random.SystemRandom().getrandbits(64)
+    _models += 1
+    return (_seed + (_models - 1) * 0x9E3779B97F4A7C15) % 2**64
+
+
+def look_up(kind, name, table):
+    """table[name], or a ValueError that names the nearest spelling and all there is."""
+    if isinstance(name, str) and name.lower() in table:
+        return table[name.lower()]
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name).lower(), table, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")
+
+
+def whole_number(name, value, least):
+    """value as an int >= least, or an error that says so."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, received {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, received {value}.")
+    return int(value)
