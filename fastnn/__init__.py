@@ -6,7 +6,14 @@
 """
 from contextlib import contextmanager
 
-from . import _core, activations, datasets, layers, losses, metrics, models, ops, optimizers, utils
+try:
+    from . import _core
+except ImportError as error:
+    raise ImportError(
+        "fastnn's compiled module was not found. Inside the source folder, leave the folder to use the installed "
+        "package, or build in place with: pip install -e ."
+    ) from error
+from . import activations, datasets, layers, losses, metrics, models, ops, optimizers, utils
 from .layers import Input
 from .models import Sequential
 

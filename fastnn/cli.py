@@ -396,7 +396,7 @@ def _fit_digit(image: Any, invert: str) -> Any:
     from PIL import Image
 
     ink = np.clip(image - ground, 0, None)
-    ink /= max(float(ink.max()), 1e-6)
+    ink = ink / max(float(ink.max()), 1e-6)
     rows, columns = (np.flatnonzero((ink > 0.3).any(axis)) for axis in (1, 0))
     digit = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] if len(rows) else ink
     height, width = (max(1, round(DIGIT_SIDE * side / max(digit.shape))) for side in digit.shape)

@@ -1,6 +1,4 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
-import threading
-
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
@@ -20,13 +18,15 @@ class Sequential:
     """
 
     def __init__(self, layers=None, name="sequential"):
+        from threading import Lock
+
         self.name, self.layers = name, []
         self.optimizer = self.loss = None
         self.metrics, self.metrics_names = [], ["loss"]
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
-        self._fitting = threading.Lock()
+        self._fitting = Lock()
         for layer in layers or []:
             self.add(layer)
 

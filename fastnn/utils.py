@@ -1,5 +1,5 @@
 """Labels as one-hot rows, the random seed, and the look-up of names with a hint when one is misspelt."""
-import random
+import os
 
 import numpy as np
 
@@ -54,6 +54,8 @@ def set_random_seed(seed):
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"The seed must be an integer, 0 or more, received {seed!r}.")
     _seed, _models = int(seed) % 2**64, 0
+    import random
+
     random.seed(int(seed))
     np.random.seed(int(seed) % 2**32)
 
@@ -62,7 +64,7 @@ def next_model_seed():
     """The seed of the next model: a function of the global seed and of how many models came before."""
     global _seed, _models
     if _seed is None:
-        _seed = random.SystemRandom().getrandbits(64)
+        _seed = int.from_bytes(os.urandom(8), "little")
     _models += 1
     return (_seed + (_models - 1) * 0x9E3779B97F4A7C15) % 2**64
 
