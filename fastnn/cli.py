@@ -15,7 +15,7 @@ from .callbacks import Callback, printable
 # What is slow to import is imported in the function that needs it: `fastnn info` answers at once.
 
 SIDE = 28  # an image of MNIST is 28 x 28 pixels,
-DIGIT_SIDE = 20  # and its digit was scaled to fit into 20 x 20 of them, and placed by its centre of mass
+DIGIT_SIDE = 20  # and its digit was scaled to fit into 20 x 20 of them
 
 PREDICT_HELP = """\
 An image file of 28 x 28 pixels is taken as it is. In one of any other size the digit is looked for: it is cut out,
@@ -75,12 +75,12 @@ def _parser() -> _Parser:
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0; the same seed, the same weights")
     _add_threads(sub)
     sub.add_argument("--save", metavar="FILE", help="write the trained network to FILE, which ends in .npz")
-    sub.add_argument("--verbose", choices=["auto", "0", "1", "2"], default="auto",
+    sub.add_argument("--verbose", type=int, choices=[0, 1, 2], default=1,
                      help="0: no progress, 1: a bar on a terminal (default), 2: one line an epoch")
 
     sub = command("evaluate", _evaluate, "Measure a saved network on the test images.")
     sub.add_argument("model", metavar="MODEL", help="a file written by fastnn train --save")
-    _add_data(sub, "mnist or sample, whichever the network was trained on")
+    _add_data(sub, "what the network was trained on")
 
     sub = command("predict", _predict, "Say which digit is on an image.", PREDICT_HELP)
     sub.add_argument("model", metavar="MODEL", help="a file written by fastnn train --save")
@@ -112,7 +112,7 @@ def _positive(text: str) -> int:
     return value
 
 
-# Commands: each takes the parsed arguments and returns the exit code.
+# Commands: each takes the parsed arguments and returns the exit code
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -123,73 +123,50 @@ def _train(args: argparse.Namespace) -> int:
     if args.learning_rate is not None:
         optimizer = type(optimizer)(learning_rate=args.learning_rate)
     utils.set_random_seed(args.seed)
-    arrays, data = _load_data(args.data)
-    x_train, y_train, x_test, y_test = arrays
-    layers = [[units, "relu"] for units in args.hidden] + [[int(y_train.max()) + 1, "softmax"]]
-    architecture = {"inputs": x_train.shape[1], "layers": layers, "data": data}
-    model = _build(architecture)
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    x_train, y_train, x_test, y_test, data = _load_data(args.data)
+    classes = int(max(y_train.max(), y_test.max())) + 1
+    layers = [(units, "relu") for units in args.hidden] + [(classes, "softmax")]
+    model = _build(x_train.shape[1], layers, optimizer)
 
-    epochs = args.epochs or (10 if data == "sample" else 5)
-    verbose = 0 if args.json else args.verbose if args.verbose == "auto" else int(args.verbose)
-    clock = _Clock()
+    epochs, clock = args.epochs or (10 if data == "sample" else 5), _Clock()
     with threads(args.threads) if args.threads else contextlib.nullcontext():
-        history = model.fit(
-            x_train, y_train, epochs=epochs, batch_size=args.batch_size, verbose=verbose, callbacks=[clock]
-        ).history
-        test = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
-        used = info()
+        history = model.fit(x_train, y_train, epochs=epochs, batch_size=args.batch_size, callbacks=[clock],
+                            verbose=0 if args.json else args.verbose).history
+        test = model.evaluate(x_test, y_test, return_dict=True)
+        facts = info()
+    weights = model.get_weights()
     if args.save:
-        _save(args.save, model.get_weights(), architecture)
+        _save(args.save, weights, {"inputs": x_train.shape[1], "layers": layers, "data": data})
 
-    digest = _sha256(model.get_weights())
     result = {
-        "data": data, "hidden": args.hidden, "optimizer": args.optimizer, "learning_rate": optimizer.learning_rate,
-        "batch_size": args.batch_size, "epochs": epochs, "seed": args.seed, "loss": history["loss"],
-        "accuracy": history["accuracy"], "seconds": clock.seconds, "test_loss": test["loss"],
-        "test_accuracy": test["accuracy"], "weights_sha256": digest, "version": used["version"], "isa": used["isa"],
-        "threads": used["threads"], "saved": args.save,
+        "data": data, "epochs": epochs, "learning_rate": optimizer.learning_rate,
+        **{name: getattr(args, name) for name in ("hidden", "optimizer", "batch_size", "seed", "save")},
+        "loss": history["loss"], "accuracy": history["accuracy"], "seconds": clock.seconds,
+        "test_loss": test["loss"], "test_accuracy": test["accuracy"], "weights_sha256": _sha256(weights),
+        **{name: facts[name] for name in ("version", "isa", "threads")},
     }
-    lines = [_test_line(test, len(x_test), data), f"Weights: sha256 {digest}"]
-    if args.save:
-        lines.append(f"Saved: {args.save}")
-    return _report(args, result, lines)
+    saved = [f"Saved: {args.save}"] if args.save else []
+    return _report(args, result, [_test_line(test, len(x_test), data), f"Weights: sha256 {_sha256(weights)}", *saved])
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    model, architecture = _load_model(args.model)
-    name = args.data or architecture.get("data")
-    if args.data is None and name not in ("mnist", "sample"):
-        raise ValueError(f"{args.model} was trained on data of your own. Name the file: --data PATH")
-    (_, _, x_test, y_test), data = _load_data(name)
-    if x_test.shape[1] != architecture["inputs"] or y_test.max() >= architecture["layers"][-1][0]:
-        raise ValueError(
-            f"{args.model} takes {architecture['inputs']} values and knows {architecture['layers'][-1][0]} classes, "
-            f"but {data} has {x_test.shape[1]} values a sample and labels up to {y_test.max()}."
-        )
-    test = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
+    model, trained_on = _load_model(args.model)
+    _, _, x_test, y_test, data = _load_data(args.data or trained_on)
+    test = model.evaluate(x_test, y_test, return_dict=True)
     result = {"model": args.model, "data": data, "test_loss": test["loss"], "test_accuracy": test["accuracy"]}
     return _report(args, result, [_test_line(test, len(x_test), data)])
 
 
 def _predict(args: argparse.Namespace) -> int:
-    import numpy as np
-
-    model, architecture = _load_model(args.model)
-    if architecture["inputs"] != SIDE * SIDE:
-        raise ValueError(f"{args.model} takes {architecture['inputs']} values, which is no image of 28 x 28 pixels.")
-    names, images = [], []
+    model, _ = _load_model(args.model)
+    rows = []
     for file in args.files:
-        found = _read_images(file, args.invert)
-        names += [file] if len(found) == 1 else [f"{file}[{i}]" for i in range(len(found))]
-        images.append(found)
-    x = np.concatenate(images).reshape(-1, SIDE * SIDE).astype("float32")
-    outputs = model.predict(x, verbose=0)
-    rows = [
-        {"image": name, "digit": int(output.argmax()), "probability": float(output.max()),
-         "probabilities": output.tolist()}
-        for name, output in zip(names, outputs, strict=True)
-    ]
+        outputs = model.predict(_read_images(file, args.invert).reshape(-1, SIDE * SIDE))
+        for i, output in enumerate(outputs):
+            rows.append({
+                "image": file if len(outputs) == 1 else f"{file}[{i}]", "digit": int(output.argmax()),
+                "probability": float(output.max()), "probabilities": output.tolist(),
+            })
     lines = [f"{row['image']}: {row['digit']} ({100 * row['probability']:.1f} %)" for row in rows]
     return _report(args, {"model": args.model, "predictions": rows}, lines)
 
@@ -201,7 +178,7 @@ def _info(args: argparse.Namespace) -> int:
     sets = ", ".join(name if supported else f"{name} (not on this CPU)" for name, supported in facts["isas"].items())
     lines = [
         f"fastnn {facts['version']}, numpy {facts['numpy']}, Python {sys.version.split()[0]}",
-        f"instruction set: {facts['isa']}, of those compiled: {sets}",
+        f"instruction set: {facts['isa']} (compiled: {sets})",
         f"threads: {facts['threads']}",
         "MNIST is looked for in:",
         *(f"  {place}" for place in facts["data"]),
@@ -215,16 +192,16 @@ def _bench(args: argparse.Namespace) -> int:
     return benchmark.main(args)
 
 
-# Data and models: each of these returns what is ready for use, or raises an error that names the file and the fix.
+# Data and models: what these return is ready for use; their errors name the file
 
 
-def _load_data(name: str | None) -> tuple[tuple[Any, Any, Any, Any], str]:
-    """Return x_train, y_train, x_test, y_test with x as float32 rows, and which data these are."""
+def _load_data(name: str | None) -> tuple[Any, Any, Any, Any, str]:
+    """Return x_train, y_train, x_test and y_test, with x as float32 rows, and the name of the data taken."""
     from .datasets import mnist
 
     if name in (None, "mnist"):
         try:
-            (x_train, y_train), (x_test, y_test) = mnist.load_data()
+            train, test = mnist.load_data()
             name = "mnist"
         except (ImportError, OSError) as error:
             if name == "mnist" or os.environ.get("FASTNN_DATA"):
@@ -232,44 +209,41 @@ def _load_data(name: str | None) -> tuple[tuple[Any, Any, Any, Any], str]:
             _note(f"training on the sample of 5,000 images instead of MNIST: {str(error).splitlines()[0]}")
             name = "sample"
     if name == "sample":
-        (x_train, y_train), (x_test, y_test) = mnist.load_sample()
+        train, test = mnist.load_sample()
     elif name != "mnist":
-        (x_train, y_train), (x_test, y_test) = _load_own_data(name)
-    return (_as_rows(x_train), y_train, _as_rows(x_test), y_test), name
+        train, test = _load_own_data(name)
+    return _as_rows(train[0]), train[1], _as_rows(test[0]), test[1], name
 
 
-def _load_own_data(file: str) -> Any:
-    names = ("x_train", "y_train", "x_test", "y_test")
-    arrays = _read_npz(file)
-    if missing := [name for name in names if name not in arrays]:
-        raise ValueError(f"{file} lacks {', '.join(missing)}: it needs x_train, y_train, x_test and y_test.")
+def _load_own_data(file: str) -> list[tuple[Any, Any]]:
+    arrays, pairs = _read_arrays(file), []
     for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.ndim < 2 or x.dtype.kind not in "uif" or x.size == 0:
-            raise ValueError(f"{file}: x_{part} must hold numbers of shape (n, ...), received {x.dtype} {x.shape}.")
-        if y.shape != x.shape[:1] or y.dtype.kind not in "ui" or y.min() < 0:
+        x, y = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
+        if (
+            x is None or x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uif" or x.shape[1:] != arrays["x_train"].shape[1:]
+            or y is None or y.shape != x.shape[:1] or y.dtype.kind not in "ui" or y.min() < 0
+        ):
+            received = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
             raise ValueError(
-                f"{file}: y_{part} must hold {len(x)} integer labels from 0, received {y.dtype} {y.shape}."
+                f"{file} must hold x_{part} (n, ...), numbers, and y_{part} (n,), integer labels from 0, with the "
+                f"samples of x_train and x_test in one shape. Received: {received}."
             )
-    if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
-        raise ValueError(f"{file}: x_train and x_test must have samples of one shape.")
-    return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+        pairs.append((x, y))
+    return pairs
 
 
-def _read_npz(file: str) -> dict[str, Any]:
-    """Return the arrays of an .npz file, or of a .npy file as ``{"array": ...}``."""
+def _read_arrays(file: str) -> dict[str, Any]:
+    """Return the arrays of an .npz file by name, or that of an .npy file as ``{"array": ...}``."""
     import numpy as np
 
-    if not os.path.isfile(file):
-        raise FileNotFoundError(f"{file} does not exist" if not os.path.exists(file) else f"{file} is not a file")
     try:
         with open(file, "rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
-            return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
-    except PermissionError:
+            return {"array": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # a damaged zip: BadZipFile, zlib.error, EOFError, ValueError, KeyError, ...
-        raise ValueError(f"{file} is damaged, or no array file ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{file} is damaged or not an array file ({type(error).__name__}: {error}).") from error
 
 
 def _as_rows(x: Any) -> Any:
@@ -280,24 +254,25 @@ def _as_rows(x: Any) -> Any:
     return rows
 
 
-def _build(architecture: dict[str, Any]) -> Any:
-    from . import layers, models
+def _build(inputs: int, layers: list[Any], optimizer: Any = "rmsprop") -> Any:
+    from .layers import Dense, Input
+    from .models import Sequential
 
-    stack = [layers.Dense(units, activation=activation) for units, activation in architecture["layers"]]
-    return models.Sequential([layers.Input((architecture["inputs"],)), *stack])
+    model = Sequential([Input((inputs,)), *(Dense(units, activation=activation) for units, activation in layers)])
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
 
 
 def _check_save(file: str | None) -> None:
     """Raise what would otherwise be noticed only after the training."""
-    if file is None:
-        return
-    folder = os.path.dirname(os.path.abspath(file))
-    if not file.endswith(".npz"):
-        raise ValueError(f"--save {file}: the name has to end in .npz")
-    if not os.path.isdir(folder):
-        raise ValueError(f"--save {file}: the folder {folder} does not exist")
-    if os.path.isdir(file) or not os.access(folder, os.W_OK):
-        raise ValueError(f"--save {file}: a file cannot be written there")
+    if file is not None:
+        folder = os.path.dirname(os.path.abspath(file))
+        if not file.endswith(".npz"):
+            raise ValueError(f"--save {file}: the name has to end in .npz")
+        if not os.path.isdir(folder):
+            raise ValueError(f"--save {file}: the folder {folder} does not exist")
+        if os.path.isdir(file) or not os.access(folder, os.W_OK):
+            raise ValueError(f"--save {file}: a file cannot be written there")
 
 
 def _save(file: str, weights: list[Any], architecture: dict[str, Any]) -> None:
@@ -305,10 +280,10 @@ def _save(file: str, weights: list[Any], architecture: dict[str, Any]) -> None:
     import numpy as np
 
     temporary = f"{file}.{os.getpid()}.part"
+    arrays = {f"weight_{i}": weight for i, weight in enumerate(weights)}
     try:
         with open(temporary, "xb") as stream:
-            named = {f"weight_{i}": weight for i, weight in enumerate(weights)}
-            np.savez(stream, architecture=np.array(json.dumps(architecture)), **named)
+            np.savez(stream, architecture=np.array(json.dumps(architecture)), **arrays)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
@@ -318,49 +293,49 @@ def _save(file: str, weights: list[Any], architecture: dict[str, Any]) -> None:
         raise
 
 
-def _load_model(file: str) -> tuple[Any, dict[str, Any]]:
-    """Return the model saved in ``file``, compiled for evaluate, and its architecture."""
-    arrays = _read_npz(file)
+def _load_model(file: str) -> tuple[Any, str]:
+    """Return the model saved in ``file`` and the name of the data it was trained on."""
+    arrays = _read_arrays(file)
     try:
         architecture = json.loads(str(arrays.pop("architecture")))
-        weights = [arrays[f"weight_{i}"] for i in range(len(arrays))]
-        units = [architecture["inputs"]] + [units for units, _ in architecture["layers"]]
-        shapes = [shape for i, o in zip(units, units[1:]) for shape in ((i, o), (o,))]  # noqa: B905
-        if [weight.shape for weight in weights] != shapes:
-            raise ValueError(f"weights of other shapes than {shapes}")
-        model = _build(architecture)
+        inputs, layers = architecture["inputs"], architecture["layers"]
+        weights = [arrays[f"weight_{i}"] for i in range(2 * len(layers))]
+        if [weight.shape[-1] for weight in weights[::2]] != [units for units, _ in layers] or len(weights[0]) != inputs:
+            raise ValueError("its weights have other shapes than its layers")
+        model = _build(inputs, layers)
         model.set_weights(weights)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{file} is no model written by fastnn train --save ({type(error).__name__}: {error})"
-        ) from error
-    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model, architecture
+        return model, architecture["data"]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{file} is not a model written by fastnn train --save ({problem}).") from error
 
 
-# Images: float arrays from 0 to 1, of shape (n, 28, 28), with light digits on dark ground.
+# Images: float32 from 0 to 1, light digits on dark ground, as in MNIST
 
 
 def _read_images(file: str, invert: str) -> Any:
+    """Return the images of an image file or an array file, as (n, 28, 28)."""
     import numpy as np
 
     if not file.lower().endswith((".npy", ".npz")):
         return _fit_digit(_read_picture(file), invert)[None]
-    arrays = _read_npz(file)
-    if len(arrays) != 1:
-        raise ValueError(f"{file} must hold one array, received {len(arrays)}: {', '.join(arrays)}")
-    (x,) = arrays.values()
-    if x.shape[-2:] == (SIDE, SIDE) and x.ndim in (2, 3) or x.ndim == 2 and x.shape[1] == SIDE * SIDE:
-        scale, images = 255 if x.dtype.kind in "ui" else 1, x.reshape(-1, SIDE, SIDE)
-        if x.dtype.kind in "uifb" and x.size and 0 <= x.min() and x.max() <= scale:
-            return np.stack([_fit_digit(image / np.float32(scale), invert) for image in images])
-        raise ValueError(f"{file} must hold integers from 0 to 255 or floats from 0 to 1, received {x.dtype} "
-                         f"from {x.min()} to {x.max()}" if x.size else f"{file} holds no images")
-    raise ValueError(f"{file} must have the shape (28, 28), (n, 28, 28) or (n, 784), received {x.shape}")
+    arrays = _read_arrays(file)
+    x = next(iter(arrays.values())) if len(arrays) == 1 else np.zeros(0)
+    scale = 255 if x.dtype.kind in "ui" else 1
+    if (
+        x.dtype.kind not in "uifb" or x.ndim not in (2, 3) or x.shape[-2:] != (SIDE, SIDE) and x.shape[1:] != (SIDE**2,)
+        or x.size == 0 or not 0 <= x.min() <= x.max() <= scale
+    ):
+        received = ", ".join(f"{a.shape} {a.dtype}" for a in arrays.values())
+        raise ValueError(
+            f"{file} must hold one array (28, 28), (n, 28, 28) or (n, 784), of integers from 0 to 255 or floats from "
+            f"0 to 1. Received: {received}" + (f" from {x.min():g} to {x.max():g}." if x.size else ".")
+        )
+    return np.stack([_fit_digit(image / np.float32(scale), invert) for image in x.reshape(-1, SIDE, SIDE)])
 
 
 def _read_picture(file: str) -> Any:
-    """Return the grey values of an image file, from 0 to 1, as (height, width)."""
+    """Return the grey values of an image file as (height, width)."""
     import numpy as np
 
     try:
@@ -368,26 +343,26 @@ def _read_picture(file: str) -> Any:
     except ImportError as error:
         needs_pillow = 'Reading image files needs pillow. Install it with: pip install "fastnn-cpu[app]"'
         raise ImportError(needs_pillow) from error
-    if not os.path.exists(file):
-        raise FileNotFoundError(f"{file} does not exist")
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode[0] in "IF":  # 16 and 32 bits a pixel
+            if image.mode[0] in "IF":  # 16 or 32 bits a pixel
                 grey = np.asarray(image, "float32")
                 return (grey - grey.min()) / max(float(np.ptp(grey)), 1e-6)
             image = image.convert("RGBA")
             ground = Image.new("RGBA", image.size, "white")
             return np.asarray(Image.alpha_composite(ground, image).convert("L"), "float32") / 255
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
     except Exception as error:  # pillow raises SyntaxError, struct.error and others for damaged files
-        raise ValueError(f"{file} cannot be read as an image ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{file} cannot be read as an image ({type(error).__name__}: {error}).") from error
 
 
 def _fit_digit(image: Any, invert: str) -> Any:
-    """Return ``image`` (height, width) light on dark and 28 x 28; the help of ``fastnn predict`` tells how."""
+    """Return ``image`` (height, width) light on dark and 28 x 28; PREDICT_HELP tells how."""
     import numpy as np
 
-    ground = float(np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])))
+    ground = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
     if invert == "yes" or invert == "auto" and ground > 0.5:
         image, ground = 1 - image, 1 - ground
     if image.shape == (SIDE, SIDE):
@@ -395,18 +370,23 @@ def _fit_digit(image: Any, invert: str) -> Any:
 
     from PIL import Image
 
-    ink = np.clip(image - ground, 0, None)
-    ink = ink / max(float(ink.max()), 1e-6)
-    rows, columns = (np.flatnonzero((ink > 0.3).any(axis)) for axis in (1, 0))
-    digit = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] if len(rows) else ink
-    height, width = (max(1, round(DIGIT_SIDE * side / max(digit.shape))) for side in digit.shape)
-    digit = np.asarray(Image.fromarray(digit).resize((width, height), Image.Resampling.BOX))
-    weight = max(float(digit.sum()), 1e-6)
-    top = SIDE / 2 - (digit.sum(1) @ (np.arange(height) + 0.5)) / weight
-    left = SIDE / 2 - (digit.sum(0) @ (np.arange(width) + 0.5)) / weight
-    top, left = (min(max(round(start), 0), SIDE - side) for start, side in ((top, height), (left, width)))
+    box = Image.Resampling.BOX
+    picture = Image.fromarray(np.clip(image - ground, 0, 1).astype("float32"))
+    picture.thumbnail((100, 100), box)  # averages the grain of a photograph
+    ink = np.asarray(picture)
+    picture = Image.fromarray(np.where(ink > 0.4 * ink.max(), ink, 0))  # what is fainter is shadow
     fitted = np.zeros((SIDE, SIDE), "float32")
-    fitted[top:top + height, left:left + width] = digit
+    if (edges := picture.getbbox()) is None:
+        return fitted
+    picture = picture.crop(edges)
+    size = [max(1, round(DIGIT_SIDE * side / max(picture.size))) for side in picture.size]
+    digit = np.asarray(picture.resize(size, box))
+    # The centre of mass comes to the middle, as far as the digit stays inside.
+    top, left = (
+        min(max(round(SIDE / 2 - np.average(np.arange(side) + 0.5, weights=digit.sum(axis))), 0), SIDE - side)
+        for axis, side in ((1, digit.shape[0]), (0, digit.shape[1]))
+    )
+    fitted[top:top + digit.shape[0], left:left + digit.shape[1]] = digit / digit.max()
     return fitted
 
 

@@ -71,7 +71,8 @@ def as_targets(y, n, units, loss, dtype):
 def sparse_targets(y, units):
     if y.ndim == 2 and y.shape[1] == units > 1:
         raise ValueError(f"y has shape {y.shape}, one row per sample, but loss='sparse_categorical_crossentropy' "
-                         "expects integer labels of shape (n,). Use y = y.argmax(1), or loss='categorical_crossentropy'.")
+                         "expects integer labels of shape (n,). Use y = y.argmax(1), or "
+                         "loss='categorical_crossentropy'.")
     labels = as_labels(y, "y")
     if len(labels) and not 0 <= labels.min() <= labels.max() < units:
         raise ValueError(f"y holds labels {labels.min()} to {labels.max()}, but the model's {units} outputs stand for "

@@ -9,8 +9,9 @@ class Loss:
     kernel: its name in the compiled core.  fused: the kernel that takes logits, by the activation it replaces.
     """
 
-    name = kernel = None
-    fused = {}
+    name: str
+    kernel: str
+    fused: dict[str, str] = {}
 
     def __call__(self, y_true, y_pred):
         """The loss of predictions y_pred (n, O) against y_true (n, O), as a float.

@@ -5,7 +5,8 @@ from .utils import look_up
 class Metric:
     """The mean over samples of a compiled measure; `kernel` names it in the compiled core."""
 
-    name = kernel = None
+    name: str
+    kernel: str
 
     def __init__(self, name=None):
         self.name = name or self.name
@@ -51,7 +52,8 @@ class Accuracy(Metric):
         return "binary_accuracy" if binary else "categorical_accuracy"
 
 
-CLASSES = (MeanSquaredError, MeanAbsoluteError, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, Accuracy)
+CLASSES = (MeanSquaredError, MeanAbsoluteError, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy,
+           Accuracy)
 METRICS = {cls.name: cls for cls in CLASSES} | {
     "acc": Accuracy, "mean_squared_error": MeanSquaredError, "mean_absolute_error": MeanAbsoluteError}
 

@@ -40,7 +40,8 @@ class Sequential:
             raise ValueError("Input must be the first layer.")
         before = self.layers[-1].output_shape if self.layers else layer.input_shape
         if self.layers and before and layer.input_shape and not layer.built and layer.input_shape != before:
-            raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives {before}.")
+            raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives "
+                             f"{before}.")
         kind = type(layer).__name__.lower()
         count = sum(type(other) is type(layer) for other in self.layers)
         layer.name = layer.name or (f"{kind}_{count}" if count else kind)
@@ -325,7 +326,7 @@ class Sequential:
         if [w.shape for w in given] != [w.shape for w in mine]:
             raise ValueError(f"set_weights expects arrays of shapes {[w.shape for w in mine]}, "
                              f"received {[w.shape for w in given]}.")
-        for old, new in zip(mine, given, strict=True):
+        for new in given:
             if new.dtype.kind not in "iuf":
                 raise TypeError(f"set_weights expects real numbers, received dtype {new.dtype}.")
         for old, new in zip(mine, given, strict=True):

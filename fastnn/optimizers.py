@@ -21,8 +21,8 @@ class Optimizer:
     ...         weight -= self.learning_rate * np.sign(gradient)
     """
 
-    compiled_rule = None
-    slot_names = ()
+    compiled_rule: str | None = None
+    slot_names: tuple[str, ...] = ()
 
     def __init__(self, learning_rate, lr=None, name=None):
         self.learning_rate = learning_rate if lr is None else lr

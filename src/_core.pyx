@@ -3,7 +3,7 @@
 cimport numpy as np
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 

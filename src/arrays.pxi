@@ -29,8 +29,8 @@ cdef np.ndarray empty(tuple shape, int dtype):
     return numpy.empty(shape, DTYPE_NAMES[dtype])
 
 
-cdef np.ndarray output(str function, object out, tuple shape, int dtype):
-    """A new array, or `out` if it can hold the result as it stands."""
+cdef np.ndarray output(str function, object out, tuple shape, int dtype, tuple inputs=(), bint in_place=True):
+    """A new array, or `out` if it can hold the result as it stands; in_place: it may be one of the inputs."""
     if out is None:
         return empty(shape, dtype)
     if not isinstance(out, numpy.ndarray):
@@ -40,6 +40,9 @@ cdef np.ndarray output(str function, object out, tuple shape, int dtype):
                          f"received {out.shape} and {out.dtype}.")
     if not np.PyArray_ISCARRAY(out):
         raise ValueError(f"{function}: out must be a writable C-contiguous array. Leave it out, or copy the result.")
+    for x in inputs:
+        if numpy.may_share_memory(out, x) and (not in_place or np.PyArray_DATA(out) != np.PyArray_DATA(x)):
+            raise ValueError(f"{function}: out overlaps an input. Leave it out, or give an array of its own.")
     return out
 
 

@@ -8,7 +8,8 @@ cdef extern from "fastnn.h" nogil:
         FLOAT32, FLOAT64, DTYPES
         LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS
         SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
-        MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES
+        MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
+        LOSSES
         BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
         SKIP_ROWS, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
@@ -57,7 +58,8 @@ cdef extern from "fastnn.h" nogil:
                              const fastnn_steps *out) noexcept nogil
         void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, double scale,
                              isize rows, isize cols) noexcept nogil
-        void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols) noexcept nogil
+        void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,
+                               isize rows, isize cols) noexcept nogil
         void (*update[RULES])(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
                               isize n) noexcept nogil
         void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale,

@@ -97,7 +97,8 @@ cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogi
         index = job.index + job.first + row
     else:
         data += (job.first + row) * source.cols * source.item
-    job.kernels.gather[source.kind](data, index, job.out + row * source.cols * job.item, source.scale, rows, source.cols)
+    job.kernels.gather[source.kind](data, index, job.out + row * source.cols * job.item, source.scale, rows,
+                                    source.cols)
 
 
 cdef class Network:
@@ -272,7 +273,8 @@ cdef class Network:
                            isize rows) noexcept nogil:
         self.load(space, source, order, first, rows, space.targets)
         if self.direct(source, order):
-            memcpy(space.targets, source.data + first * source.cols * source.item, <size_t>(rows * self.units * source.item))
+            memcpy(space.targets, source.data + first * source.cols * source.item,
+                   <size_t>(rows * self.units * source.item))
 
     cdef void finish_gradient(self, Workspace space, isize rows):
         """The derivative of a last Dense stage's own activation, which no stage after it applies."""
@@ -308,5 +310,6 @@ def permutation(isize n, seed, epoch):
 def uniform(tuple shape, double low, double high, seed, stream):
     """float64 in [low, high), the numbers of stream (seed, stream)."""
     cdef np.ndarray out = numpy.empty(shape, "float64")
-    fastnn_random_uniform(fastnn_random_key(seed, stream, 1), low, high, <double *>np.PyArray_DATA(out), np.PyArray_SIZE(out))
+    fastnn_random_uniform(fastnn_random_key(seed, stream, 1), low, high, <double *>np.PyArray_DATA(out),
+                          np.PyArray_SIZE(out))
     return out

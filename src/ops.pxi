@@ -3,7 +3,7 @@
 cdef np.ndarray unary(str function, unary_kernel kernel32, unary_kernel kernel64, object x, object out):
     cdef np.ndarray a = as_real(function, "x", x), result
     cdef int dtype = real_dtype(a)
-    result = output(function, out, (<object>a).shape, dtype)
+    result = output(function, out, (<object>a).shape, dtype, (a,))
     cdef isize n = np.PyArray_SIZE(a)
     cdef unary_kernel kernel = kernel32 if dtype == FLOAT32 else kernel64
     cdef const void *from_ = np.PyArray_DATA(a)
@@ -38,7 +38,7 @@ def softmax(x, out=None):
     cdef int dtype = real_dtype(a)
     if a.ndim == 0:
         raise ValueError("softmax takes an array of at least one axis, received a scalar.")
-    result = output("softmax", out, (<object>a).shape, dtype)
+    result = output("softmax", out, (<object>a).shape, dtype, (a,))
     cdef isize cols = a.shape[a.ndim - 1], rows = np.PyArray_SIZE(a) // cols if cols else 0
     cdef const fastnn_kernels *kernels = kernels_of(dtype)
     cdef void *from_ = np.PyArray_DATA(a)
@@ -56,9 +56,10 @@ def add(x, y, out=None):
     cdef isize rows = 1, cols = np.PyArray_SIZE(b)
     if x_shape != y_shape:
         if b.ndim != 1 or a.ndim < 1 or x_shape[a.ndim - 1] != y_shape[0]:
-            raise ValueError(f"add takes two arrays of one shape, or (..., n) and (n,); received {x_shape} and {y_shape}.")
+            raise ValueError(f"add takes two arrays of one shape, or (..., n) and (n,); received {x_shape} "
+                             f"and {y_shape}.")
         rows = np.PyArray_SIZE(a) // cols if cols else 0
-    result = output("add", out, x_shape, dtype)
+    result = output("add", out, x_shape, dtype, (a, b))
     cdef const fastnn_kernels *kernels = kernels_of(dtype)
     cdef void *left = np.PyArray_DATA(a)
     cdef void *right = np.PyArray_DATA(b)
@@ -78,7 +79,7 @@ def dot(x, y, out=None):
     if b.ndim != 1 or a.ndim not in (1, 2) or a.shape[a.ndim - 1] != n:
         raise ValueError(f"dot takes (n) and (n), (m, n) and (n), or (m, k) and (k, n); received {(<object>a).shape} "
                          f"and {(<object>b).shape}.")
-    result = output("dot", out, (rows,) if a.ndim == 2 else (), dtype)
+    result = output("dot", out, (rows,) if a.ndim == 2 else (), dtype, (a, b), False)
     cdef const fastnn_kernels *kernels = kernels_of(dtype)
     cdef void *left = np.PyArray_DATA(a)
     cdef void *right = np.PyArray_DATA(b)
@@ -102,9 +103,7 @@ def matmul(x, y, out=None, bint transpose_x=False, bint transpose_y=False):
     job.whole.rows = a.shape[1 if transpose_x else 0]
     job.whole.k = a.shape[0 if transpose_x else 1]
     job.whole.cols = b.shape[0 if transpose_y else 1]
-    result = output("matmul", out, (job.whole.rows, job.whole.cols), dtype)
-    if out is not None and (numpy.may_share_memory(out, a) or numpy.may_share_memory(out, b)):
-        raise ValueError("matmul: out overlaps an input. Leave it out, or give an array of its own.")
+    result = output("matmul", out, (job.whole.rows, job.whole.cols), dtype, (a, b), False)
     job.whole.a, job.whole.b, job.whole.out = np.PyArray_DATA(a), np.PyArray_DATA(b), np.PyArray_DATA(result)
     job.whole.a_row = 1 if transpose_x else a.shape[1]
     job.whole.a_step = a.shape[1] if transpose_x else 1

@@ -181,7 +181,8 @@ cdef class Dense(Stage):
         """dbias (O) = ones (B) . dout"""
         cdef double one64 = 1
         cdef float one32 = 1
-        cdef Product job = self.product(<const char *>&one32 if self.dtype == FLOAT32 else <const char *>&one64, dout, NULL)
+        cdef const char *one = <const char *>&one32 if self.dtype == FLOAT32 else <const char *>&one64
+        cdef Product job = self.product(one, dout, NULL)
         job.whole.rows, job.whole.k, job.whole.cols = 1, rows, self.units
         job.whole.b_row = job.whole.out_row = self.units
         self.step_or_store(&job, 1, rule, &self.bias_at)
