@@ -76,7 +76,7 @@ typedef struct {
     /* the same, but parameter (rows, cols; stride out_row) takes a step of rule with the product as its gradient */
     void (*product_update)(const fastnn_product *p, const fastnn_rule *rule, const fastnn_parameter *parameter);
     void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);  /* out (cols, rows) */
-    void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns */
+    void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns; pitch > cols */
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
 
     /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.

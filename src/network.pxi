@@ -29,7 +29,7 @@ cdef class Workspace:
     def __cinit__(self, Network network, isize rows, bint training):
         cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, widest = network.widest, total, i
         cdef list widths = [network.inputs] + [stage.units for stage in network.stages]
-        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * widest * 4)
+        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * (widest + 1) * 4)
         cdef isize counted = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * 4)
         cdef isize side = rounded(rows * widest * item)
         self.rows, self.training = rows, training

@@ -60,7 +60,8 @@ INLINE ivec v_first(isize n) {
     return lane < v_iset((whole)n);
 }
 
-/* The first n < LANES elements; the rest read as zero and are not written. */
+/* v_bits: bit i is set where lane i of a comparison holds.
+ * Parts: the first n < LANES elements; the rest read as zero and are not written. */
 #if defined(__AVX512F__)
 #define V_MASK(n) (BY_REAL(__mmask16, __mmask8))((1u << (n)) - 1)
 INLINE vec v_load_part(const real *p, isize n) {
@@ -71,6 +72,7 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 }
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm512_fmadd_ps, _mm512_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm512_sqrt_ps, _mm512_sqrt_pd)(x); }
+INLINE unsigned v_bits(ivec mask) { return BY_REAL(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)mask); }
 #elif defined(__AVX2__)
 INLINE vec v_load_part(const real *p, isize n) {
     return BY_REAL(_mm256_maskload_ps, _mm256_maskload_pd)(p, (__m256i)v_first(n));
@@ -80,6 +82,7 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 }
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm256_fmadd_ps, _mm256_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm256_sqrt_ps, _mm256_sqrt_pd)(x); }
+INLINE unsigned v_bits(ivec mask) { return (unsigned)BY_REAL(_mm256_movemask_ps, _mm256_movemask_pd)((vec)mask); }
 #else
 INLINE vec v_load_part(const real *p, isize n) {
     vec x = {0};
@@ -97,6 +100,11 @@ INLINE vec v_sqrt(vec x) {
     return x;
 }
 #endif
+INLINE unsigned v_bits(ivec mask) {
+    unsigned bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= (unsigned)(mask[i] & 1) << i;
+    return bits;
+}
 #endif
 
 #endif

@@ -244,7 +244,7 @@ cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, 
                       fastnn_steps *steps) noexcept nogil:
     """The share of steps that remain, from lists for all rows, or from a sample that showed no use in them."""
     cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
-    steps.pitch = cols
+    steps.pitch = cols + 1      # row_steps writes one past the end of a full list
     kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
     if share_of(steps, 1, cols) >= DENSE_SHARE:
         return 1
