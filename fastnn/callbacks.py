@@ -118,7 +118,7 @@ class ProgressBar(Callback):
     def __init__(self, verbose: int | str = "auto") -> None:
         super().__init__()
         self.verbose = verbose
-        self.epoch_start = 0.0
+        self.epoch_start = time.perf_counter()
         self.step_seconds = 0.0  # of the steps of this epoch so far
         self.done = self.batches = 0
         self.painter: _Painter | None = None  # while a live line is shown
@@ -150,10 +150,16 @@ class ProgressBar(Callback):
             for row in self._rows(seconds, logs):
                 self._try(self.painter.write_line, row)
 
+    def on_test_result(self, batches: int, logs: Logs) -> None:
+        """Show what ``evaluate`` has measured since this object was made, in ``batches`` steps."""
+        self.on_progress(batches, batches, logs)
+        row = " - ".join([f"{batches}/{batches}", *self._fields(self.step_seconds, logs)])
+        self._try(_write, sys.stdout, row + "\n")
+
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Take an unfinished live line away, so that what is printed next begins on a line of its own."""
+        """End a live line which an error or Ctrl-C left unfinished, so that a traceback begins on its own line."""
         if self.painter is not None:
-            self._try(self.painter.clear)
+            self._try(self.painter.leave)
             self.painter = None
 
     def _title(self, epoch: int) -> str:
@@ -168,9 +174,11 @@ class ProgressBar(Callback):
         columns = shutil.get_terminal_size().columns - 1  # some terminals wrap when the last one is written to
         count = f"{self.done:{len(str(self.batches))}}/{self.batches}"
         fields = self._fields(seconds, logs)
-        room = columns - _width(" - ".join([count, *fields])) - len(" []")
-        if room >= MIN_BAR_WIDTH:
-            count += f" [{_bar(self.done, self.batches, min(room, BAR_WIDTH))}]"
+        for beside in (fields, [field for field in fields if not field.startswith("val_")]):
+            room = columns - _width(" - ".join([count, *beside])) - len(" []")
+            if room >= MIN_BAR_WIDTH:
+                count += f" [{_bar(self.done, self.batches, min(room, BAR_WIDTH))}]"
+                break
         return _fold([count, *fields], columns)
 
     def _try(self, write: Any, *arguments: Any) -> None:
@@ -198,6 +206,11 @@ class _Painter:
             _write(self.stream, "\r" + " " * self.shown + "\r")
             self.shown = 0
 
+    def leave(self) -> None:
+        if self.shown:
+            _write(self.stream, "\n")
+            self.shown = 0
+
     def write_line(self, row: str) -> None:
         _write(self.stream, row + "\n")
 
@@ -213,7 +226,8 @@ class _TqdmPainter(_Painter):
     def paint(self, row: str) -> None:
         row = printable(row, self.stream)
         if self.bar is None:
-            self.bar = self.tqdm(desc=row, bar_format="{desc}", file=self.stream, leave=False)
+            rows = shutil.get_terminal_size().lines
+            self.bar = self.tqdm(desc=row, bar_format="{desc}", ncols=0, nrows=rows, file=self.stream, leave=False)
         else:
             self.bar.set_description_str(row)
 
@@ -221,6 +235,11 @@ class _TqdmPainter(_Painter):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+    def leave(self) -> None:
+        if self.bar is not None:
+            self.bar.leave = True
+            self.clear()
 
     def write_line(self, row: str) -> None:
         self.tqdm.write(printable(row, self.stream), file=self.stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -189,7 +190,7 @@ def _info(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     from . import benchmark
 
-    return benchmark.main(args)
+    return benchmark.main(threads=args.threads, quick=args.quick, as_json=args.json)
 
 
 # Data and models: what these return is ready for use; their errors name the file
@@ -220,8 +221,9 @@ def _load_own_data(file: str) -> list[tuple[Any, Any]]:
     for part in ("train", "test"):
         x, y = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
         if (
-            x is None or x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uif" or x.shape[1:] != arrays["x_train"].shape[1:]
+            x is None or x.size == 0 or x.ndim < 2 or x.dtype.kind not in "uif"
             or y is None or y.shape != x.shape[:1] or y.dtype.kind not in "ui" or y.min() < 0
+            or x.shape[1:] != arrays["x_train"].shape[1:]
         ):
             received = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
             raise ValueError(
@@ -243,7 +245,7 @@ def _read_arrays(file: str) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # a damaged zip: BadZipFile, zlib.error, EOFError, ValueError, KeyError, ...
-        raise ValueError(f"{file} is damaged or not an array file ({type(error).__name__}: {error}).") from error
+        raise ValueError(f"{file} is damaged, or not an .npy or .npz file of plain arrays.") from error
 
 
 def _as_rows(x: Any) -> Any:
@@ -269,10 +271,8 @@ def _check_save(file: str | None) -> None:
         folder = os.path.dirname(os.path.abspath(file))
         if not file.endswith(".npz"):
             raise ValueError(f"--save {file}: the name has to end in .npz")
-        if not os.path.isdir(folder):
-            raise ValueError(f"--save {file}: the folder {folder} does not exist")
-        if os.path.isdir(file) or not os.access(folder, os.W_OK):
-            raise ValueError(f"--save {file}: a file cannot be written there")
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(file):
+            raise ValueError(f"--save {file}: no file can be written there. Check that the folder {folder} exists")
 
 
 def _save(file: str, weights: list[Any], architecture: dict[str, Any]) -> None:
@@ -300,7 +300,8 @@ def _load_model(file: str) -> tuple[Any, str]:
         architecture = json.loads(str(arrays.pop("architecture")))
         inputs, layers = architecture["inputs"], architecture["layers"]
         weights = [arrays[f"weight_{i}"] for i in range(2 * len(layers))]
-        if [weight.shape[-1] for weight in weights[::2]] != [units for units, _ in layers] or len(weights[0]) != inputs:
+        sizes = itertools.pairwise([inputs, *(units for units, _ in layers)])
+        if [weight.shape for weight in weights] != [shape for i, o in sizes for shape in ((i, o), (o,))]:
             raise ValueError("its weights have other shapes than its layers")
         model = _build(inputs, layers)
         model.set_weights(weights)
@@ -327,9 +328,11 @@ def _read_images(file: str, invert: str) -> Any:
         or x.size == 0 or not 0 <= x.min() <= x.max() <= scale
     ):
         received = ", ".join(f"{a.shape} {a.dtype}" for a in arrays.values())
+        if x.size and x.dtype.kind in "uif":
+            received += f" from {x.min():g} to {x.max():g}"
         raise ValueError(
             f"{file} must hold one array (28, 28), (n, 28, 28) or (n, 784), of integers from 0 to 255 or floats from "
-            f"0 to 1. Received: {received}" + (f" from {x.min():g} to {x.max():g}." if x.size else ".")
+            f"0 to 1. Received: {received}."
         )
     return np.stack([_fit_digit(image / np.float32(scale), invert) for image in x.reshape(-1, SIDE, SIDE)])
 

@@ -11,6 +11,10 @@ class Metric:
     def __init__(self, name=None):
         self.name = name or self.name
 
+    def kernel_for(self, units):
+        """The kernel for a model of `units` outputs."""
+        return self.kernel
+
 
 class MeanSquaredError(Metric):
     """mean((y_pred - y_true)^2)"""
@@ -43,13 +47,12 @@ class SparseCategoricalAccuracy(CategoricalAccuracy):
 
 
 class Accuracy(Metric):
-    """'accuracy': binary for one output or a binary cross-entropy, categorical otherwise."""
+    """'accuracy': binary for one output, categorical otherwise, as Keras chooses."""
 
     name = "accuracy"
 
-    def resolve(self, loss, units):
-        binary = units == 1 or loss.name == "binary_crossentropy"
-        return "binary_accuracy" if binary else "categorical_accuracy"
+    def kernel_for(self, units):
+        return "binary_accuracy" if units == 1 else "categorical_accuracy"
 
 
 CLASSES = (MeanSquaredError, MeanAbsoluteError, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy,

@@ -116,8 +116,7 @@ class Sequential:
             return None, []
         units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
         kernel = self.loss.fused.get(last, self.loss.kernel)
-        names = [m.resolve(self.loss, units) if hasattr(m, "resolve") else m.kernel for m in self.metrics]
-        return kernel, names
+        return kernel, [metric.kernel_for(units) for metric in self.metrics]
 
     # Training
 

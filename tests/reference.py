@@ -6,7 +6,6 @@ A twin computes in the precision of its arguments: give it float64 for float32 k
 
 import numpy as np
 
-
 # element-wise: x and out of any one shape
 
 
@@ -95,6 +94,30 @@ def matvec(x, y):
 def matmul(x, y, transpose_x=False, transpose_y=False):
     """x (m, k) or transposed (k, m), y (k, n) or transposed (n, k) -> (m, n)"""
     return (x.T if transpose_x else x) @ (y.T if transpose_y else y)
+
+
+# the order of rounding in float32: float64 holds a product of two exactly, and its sum to well below a rounding
+
+
+def fma_chains(x, y):
+    """x (m, k), y (k, n), float32 -> (m, n): each element one FMA chain in increasing k (N1)"""
+    out = np.zeros((len(x), y.shape[1]), "float32")
+    for column, row in zip(x.T.astype("float64"), y.astype("float64"), strict=True):
+        out = (out + np.outer(column, row)).astype("float32")
+    return out + 0
+
+
+def lanes(terms):
+    """float64 terms (n,) -> (): 32 lanes in order and one halving tree, chunks of 4096 added in order (N6)"""
+    total = np.float32(0)
+    for first in range(0, len(terms), 4096):
+        chunk, acc = terms[first : first + 4096], np.zeros(32, "float32")
+        for row in np.pad(chunk, (0, -len(chunk) % 32)).reshape(-1, 32):
+            acc = (acc + row).astype("float32")
+        while len(acc) > 1:
+            acc = acc[: len(acc) // 2] + acc[len(acc) // 2 :]
+        total += acc[0]
+    return total
 
 
 # losses: y_pred, y_true (B, O) -> the loss of each row (B,), and the gradient (B, O) of their sum over y_pred
