@@ -66,18 +66,7 @@ def _parser() -> _Parser:
         return sub
 
     sub = command("train", _train, "Train a network on MNIST, or on data of your own.")
-    _add_data(sub, "mnist where it is found or can be fetched, otherwise sample")
-    sub.add_argument("--epochs", type=_positive, metavar="N", help="default: 5, or 10 on the sample")
-    sub.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="default: %(default)s")
-    sub.add_argument("--hidden", type=_positive, nargs="+", default=[512], metavar="UNITS",
-                     help="units of the hidden layer, or of several: --hidden 256 128 (default: 512)")
-    sub.add_argument("--optimizer", default="rmsprop", metavar="NAME", help="sgd, rmsprop (default), adagrad or adam")
-    sub.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0; the same seed, the same weights")
-    _add_threads(sub)
-    sub.add_argument("--save", metavar="FILE", help="write the trained network to FILE, which ends in .npz")
-    sub.add_argument("--verbose", type=int, choices=[0, 1, 2], default=1,
-                     help="0: no progress, 1: a bar on a terminal (default), 2: one line an epoch")
+    _add_training(sub)
 
     sub = command("evaluate", _evaluate, "Measure a saved network on the test images.")
     sub.add_argument("model", metavar="MODEL", help="a file written by fastnn train --save")
@@ -95,6 +84,21 @@ def _parser() -> _Parser:
     sub.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
     _add_threads(sub)
     return parser
+
+
+def _add_training(sub: argparse.ArgumentParser) -> None:
+    _add_data(sub, "mnist where it is found or can be fetched, otherwise sample")
+    sub.add_argument("--epochs", type=_positive, metavar="N", help="default: 5, or 10 on the sample")
+    sub.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="default: %(default)s")
+    sub.add_argument("--hidden", type=_positive, nargs="+", default=[512], metavar="UNITS",
+                     help="units of the hidden layer, or of several: --hidden 256 128 (default: 512)")
+    sub.add_argument("--optimizer", default="rmsprop", metavar="NAME", help="sgd, rmsprop (default), adagrad or adam")
+    sub.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0; the same seed, the same weights")
+    _add_threads(sub)
+    sub.add_argument("--save", metavar="FILE", help="write the trained network to FILE, which ends in .npz")
+    sub.add_argument("--verbose", type=int, choices=[0, 1, 2], default=1,
+                     help="0: no progress, 1: a bar on a terminal (default), 2: one line an epoch")
 
 
 def _add_data(sub: argparse.ArgumentParser, default: str) -> None:
