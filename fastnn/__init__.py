@@ -13,12 +13,12 @@ except ImportError as error:
         "fastnn's compiled module was not found. Inside the source folder, leave the folder to use the installed "
         "package, or build in place with: pip install -e ."
     ) from error
-from . import activations, datasets, layers, losses, metrics, models, ops, optimizers, utils
+from . import activations, callbacks, datasets, layers, losses, metrics, models, ops, optimizers, utils
 from .layers import Input
 from .models import Sequential
 
 __version__ = "0.1.0"
-__all__ = ["Input", "Sequential", "activations", "datasets", "info", "layers", "losses", "metrics", "models", "ops",
+__all__ = ["Input", "Sequential", "activations", "callbacks", "datasets", "info", "layers", "losses", "metrics", "models", "ops",
            "optimizers", "set_num_threads", "threads", "utils"]
 
 

@@ -1,4 +1,5 @@
 """From what users pass as x and y to the arrays that the compiled loop reads, checked before anything has changed."""
+import numbers
 import warnings
 
 import numpy as np
@@ -36,15 +37,35 @@ def shape_message(shape, input_shape, first_layer):
     wanted = int(np.prod(input_shape))
     if shape == tuple(input_shape):
         return message + " For one sample, pass x[None]."
-    if len(shape) > 1 and int(np.prod(shape[1:])) == wanted:
+    if shape and int(np.prod(shape[1:])) == wanted:
         reshaped = ", ".join(map(str, (shape[0], *input_shape)))
         hint = f" Reshape first: x = x.reshape({reshaped})"
         return message + hint + (", or start with layers.Flatten()." if len(shape) > 2 else ".")
     return message + " Give each sample that many numbers, or change the layer's input_shape."
 
 
-def as_targets(y, n, units, loss, dtype):
-    """y as (n, units) numbers, or as int64 labels (n,) for the sparse loss."""
+def sample_shape(x):
+    """The shape of one sample of x, for a model that has not been told."""
+    shape = np.shape(x)
+    if len(shape) < 2:
+        fix = f"Reshape first: x = x.reshape({shape[0]}, 1)." if shape else "Pass an array."
+        raise ValueError(f"x must hold one row per sample, received {shape}. {fix}")
+    return shape[1:]
+
+
+def as_rows(out, units):
+    """out as (n, units), the memory being the same."""
+    if not isinstance(out, np.ndarray) or not out.flags.c_contiguous or out.size % units:
+        raise ValueError("out must be a C-contiguous array of the output's shape.")
+    return out.reshape(-1, units)
+
+
+def as_targets(y, n, shape, loss, dtype):
+    """y as (n, units) numbers for outputs of `shape`, or as int64 labels (n,) for the sparse loss."""
+    units = int(np.prod(shape))
+    if len(shape) > 1 and loss.kernel == "categorical_crossentropy":
+        raise ValueError(f"loss='{loss.name}' needs outputs of one axis, (batch, classes), but the model's are "
+                         f"{('batch', *shape)}. Add layers.Flatten().")
     if y is None:
         raise ValueError("y is missing: pass the targets, one for each row of x.")
     y = np.asarray(y)
@@ -53,19 +74,17 @@ def as_targets(y, n, units, loss, dtype):
                          f"{len(y) if y.ndim else 'a single number'}.")
     if loss.name == "sparse_categorical_crossentropy":
         return sparse_targets(y, units)
-    whole = y.dtype.kind in "iu" and (y.ndim == 1 or y.shape[1:] == (1,))
-    if loss.kernel == "categorical_crossentropy" and whole and units > 1:
-        low, high = (int(y.min()), int(y.max())) if n else (0, 0)
-        raise ValueError(f"y has shape {y.shape} with integer labels {low}-{high}, but loss='{loss.name}' expects one "
-                         f"row per sample with {units} columns. Use y = to_categorical(y), or "
-                         "loss='sparse_categorical_crossentropy'.")
+    if loss.kernel == "categorical_crossentropy" and (y.ndim == 1 or y.shape[1:] == (1,)) and units > 1:
+        labels = f" with integer labels {y.min()}-{y.max()}" if y.dtype.kind in "iu" else ""
+        raise ValueError(f"y has shape {y.shape}{labels}, but loss='{loss.name}' expects one row per sample with {units} "
+                         "columns. Use y = to_categorical(y), or loss='sparse_categorical_crossentropy'.")
     y = as_numbers(y, "y", dtype)
     if y.ndim == 1 and units == 1:
         y = y[:, None]
-    if y.shape != (n, units):
-        raise ValueError(f"y has shape {y.shape}, but the model's output is ({n}, {units}): one row per sample, one "
+    if y.shape != (n, *shape):
+        raise ValueError(f"y has shape {y.shape}, but the model's output is {(n, *shape)}: one row per sample, one "
                          "column per output unit. Change y, or the units of the last layer.")
-    return np.require(y, None, "CA")
+    return np.require(y, None, "CA").reshape(n, units)
 
 
 def sparse_targets(y, units):
@@ -83,22 +102,20 @@ def sparse_targets(y, units):
 def warn_of_bytes(x):
     if x.dtype == np.uint8 and x.max(initial=0) > 1:
         warnings.warn("x holds uint8 values from 0 to 255. Networks train better on small numbers: "
-                      "x = x.astype('float32') / 255.", stacklevel=4)
+                      "x = x.astype('float32') / 255.", stacklevel=3)
 
 
-def split(x, y, share):
-    """The last `share` of the rows, as they stand, for validation: ((x, y), (x_val, y_val))."""
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+def split(x, y, share, classes):
+    """The last `share` of the rows, as they stand, for validation: ((x, y), (x_val, y_val)).  classes: y names some."""
+    if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 < share < 1:
         raise ValueError(f"validation_split must be a number between 0 and 1, received {share!r}.")
     kept = int(len(x) * (1 - share))
     if kept == 0 or kept == len(x):
         raise ValueError(f"validation_split={share} of {len(x)} samples leaves no sample on one side. "
                          "Use another share, or validation_data=(x, y).")
-    if y.ndim == 1:
-        new = np.setdiff1d(y[kept:], y[:kept])
-    else:
-        new = np.setdiff1d(y[kept:].argmax(1), y[:kept].argmax(1)) if y.shape[1] > 1 else []
+    named = y if y.ndim == 1 or y.shape[1] == 1 else y.argmax(1)
+    new = np.setdiff1d(named[kept:], named[:kept]) if classes else []
     if len(new):
-        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]} occurs "
-                      "only there. Shuffle x and y together first, or use validation_data.", stacklevel=4)
+        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]:g} occurs "
+                      "only there. Shuffle x and y together first, or use validation_data.", stacklevel=3)
     return (x[:kept], y[:kept]), (x[kept:], y[kept:])

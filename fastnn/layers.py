@@ -82,7 +82,8 @@ class Activation(Layer):
         self.activation = activations.get(activation)
 
     def stages(self):
-        return [_core.Activation(self.output_shape[-1], self.activation, self.dtype)]
+        size = int(np.prod(self.output_shape))
+        return [_core.Activation(size, self.activation, self.dtype, self.output_shape[-1] if self.output_shape else 1)]
 
 
 class Dense(Layer):

@@ -1,4 +1,6 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
+from contextlib import contextmanager
+
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
@@ -53,7 +55,7 @@ class Sequential:
     def _build_layer(self, layer, input_shape):
         if self._seed is None:
             self._seed = next_model_seed()
-        dtype = next((other.dtype for other in self.layers if other.dtype), None) or layer.dtype or "float32"
+        dtype = next((other.dtype for other in [*self.layers, layer] if other.dtype), "float32")
         if layer.dtype not in (None, dtype):
             raise ValueError(f"All layers of a model share one dtype: {layer.name!r} asks for {layer.dtype}, "
                              f"the layers before are {dtype}.")
@@ -109,13 +111,15 @@ class Sequential:
             if not stages:
                 stages = [_core.Activation(int(np.prod(self.layers[-1].output_shape)), "linear", self.dtype)]
             self._network = _core.Network(stages, *self._measures(stages))
+            self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network
 
     def _measures(self, stages):
         if self.loss is None:
             return None, []
         units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
-        kernel = self.loss.fused.get(last, self.loss.kernel)
+        fused = self.loss.fused if len(stages) > 1 else {}
+        kernel = fused.get(last, self.loss.kernel)
         return kernel, [metric.kernel_for(units) for metric in self.metrics]
 
     # Training
@@ -132,6 +136,7 @@ class Sequential:
         Raises RuntimeError before compile(), during another fit(), and when the loss is not finite: the weights are
         then those of the last step before.  Ctrl-C stops between two steps.
         """
+        extra = _checked(callbacks)
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
         initial_epoch = whole_number("initial_epoch", initial_epoch, 0)
         epochs = whole_number("epochs", epochs, 0)
@@ -139,13 +144,19 @@ class Sequential:
         inputs.warn_of_bytes(x)
         held = None
         if validation_data is not None:
-            held = self._data(*_pair(validation_data), "fit")
+            held = self._validation(validation_data)
         elif validation_split:
-            (x, y), held = inputs.split(x, y, validation_split)
+            (x, y), held = inputs.split(x, y, validation_split, "crossentropy" in self.loss.name)
+        with self._alone():
+            return self._fit(x, y, held, min(batch_size, len(x)), range(initial_epoch, epochs), shuffle, verbose, extra)
+
+    @contextmanager
+    def _alone(self):
+        """One training at a time."""
         if not self._fitting.acquire(blocking=False):
             raise RuntimeError("This model is in another fit(). Wait for it to end, or train a model of its own.")
         try:
-            return self._fit(x, y, held, batch_size, range(initial_epoch, epochs), shuffle, verbose, callbacks)
+            yield
         finally:
             self._fitting.release()
 
@@ -154,21 +165,28 @@ class Sequential:
         self.stop_training = False
         history = callbacks.History()
         bar = [callbacks.ProgressBar(verbose)] if verbose not in (0, False) else []
-        everyone = [*_as_list(extra), *bar, history]
+        everyone = [*extra, *bar, history]
         batches = -(-len(x) // batch_size)
         for callback in everyone:
             callback.set_model(self)
             callback.set_params({"epochs": epochs.stop, "steps": batches, "verbose": verbose, "samples": len(x)})
-        _tell(everyone, "on_train_begin")
+        try:
+            self._fit_epochs(x, y, held, batch_size, epochs, shuffle, everyone)
+        finally:
+            _tell(bar, "on_train_end")          # ends a half-drawn line, also after an error or Ctrl-C
+        return history
+
+    def _fit_epochs(self, x, y, held, batch_size, epochs, shuffle, everyone):
+        _tell(everyone, "on_train_begin", {})
         logs = {}
         for epoch in epochs:
-            _tell(everyone, "on_epoch_begin", epoch)
+            _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
             order = _core.permutation(len(x), self._seed, position) if shuffle else None
             logs = self._train_epoch(x, y, order, batch_size, epoch, everyone)
             self._epochs = position + 1
             if held is not None:
-                _tell(everyone, "on_test_begin")
+                _tell(everyone, "on_test_begin", {})
                 measured = self._evaluate(*held, batch_size)
                 _tell(everyone, "on_test_end", measured)
                 logs |= {f"val_{key}": value for key, value in measured.items()}
@@ -176,16 +194,15 @@ class Sequential:
             if self.stop_training:
                 break
         _tell(everyone, "on_train_end", logs)
-        return history
 
     def _train_epoch(self, x, y, order, batch_size, epoch, everyone):
         batches, first, logs = -(-len(x) // batch_size), 0, {}
         totals = np.zeros(len(self.metrics_names))
         by_batch = any(callback.wants_batches for callback in everyone)
         watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
-        while first < batches:
+        while first < batches and not self.stop_training:
             if by_batch:
-                _tell(everyone, "on_train_batch_begin", first)
+                _tell(everyone, "on_train_batch_begin", first, {})
             first = self._train(x, y, order, first, first + 1 if by_batch else batches, batch_size, totals, epoch)
             logs = self._logs(totals, min(first * batch_size, len(x)))
             if by_batch:
@@ -220,7 +237,7 @@ class Sequential:
         slots = iter(self.optimizer.slots)
         for stage in self._dense_stages():
             stage.bind([next(slots), next(slots) if stage.has_bias else []])
-            if self.optimizer.compiled_rule is None:
+            if self.optimizer.rule() is None:
                 stage.keep_gradients()
 
     def _blame(self, epoch, batch, batch_size):
@@ -244,26 +261,46 @@ class Sequential:
             raise RuntimeError(f"Call compile(...) before {caller}().")
         if x is None:
             raise ValueError("x is missing: pass the samples, one row each.")
+        if not self.layers:
+            raise RuntimeError(f"Add layers before {caller}().")
+        shape = self.layers[0].input_shape or inputs.sample_shape(x)
+        rows = self._inputs(x, shape)
+        if not len(rows):
+            raise ValueError(f"x holds no samples: its shape is {np.shape(x)}.")
+        y = inputs.as_targets(y, len(rows), self._shape_after(shape), self.loss, self._dtype())
         if not self.built:
-            if not self.layers:
-                raise RuntimeError(f"Add layers before {caller}().")
-            self.build(np.shape(x)[1:])
-        x = self._inputs(x)
-        if not len(x):
-            raise ValueError(f"x holds no samples: its shape is {x.shape}.")
-        network = self._compiled_network()
-        return x, inputs.as_targets(y, len(x), network.units, self.loss, self.dtype)
+            self.build(shape)
+        self._compiled_network()
+        return rows, y
 
-    def _inputs(self, x):
+    def _validation(self, data):
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise ValueError("validation_data must be a pair (x, y).")
+        try:
+            return self._data(*data, "fit")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from error
+
+    def _shape_after(self, shape):
+        """The shape of one output for samples of `shape`, built or not."""
+        for layer in self.layers:
+            shape = layer.shape_after(shape)
+        return shape
+
+    def _dtype(self):
+        return next((layer.dtype for layer in self.layers if layer.dtype), "float32")
+
+    def _inputs(self, x, shape):
         first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
-        return inputs.as_inputs(x, self.layers[0].input_shape, self.dtype, type(first).__name__)
+        return inputs.as_inputs(x, shape, self._dtype(), type(first).__name__)
 
     def train_on_batch(self, x, y, return_dict=False):
         """One step on all of x and y; returns the loss (and metrics) before the step."""
         x, y = self._data(x, y, "train_on_batch")
-        self._bind_optimizer()
         totals = np.zeros(len(self.metrics_names))
-        self._train(x, y, None, 0, 1, len(x), totals)
+        with self._alone():
+            self._bind_optimizer()
+            self._train(x, y, None, 0, 1, len(x), totals)
         return self._result(self._logs(totals, len(x)), return_dict)
 
     # Asking
@@ -275,9 +312,11 @@ class Sequential:
         """
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
         x, y = self._data(x, y, "evaluate")
+        batch_size = min(batch_size, len(x))
+        bar = callbacks.ProgressBar(verbose) if verbose not in (0, "auto") else None
         logs = self._evaluate(x, y, batch_size)
-        if verbose not in (0, "auto"):
-            callbacks.ProgressBar(verbose).on_test_result(-(-len(x) // batch_size), logs)
+        if bar:
+            bar.on_test_result(-(-len(x) // batch_size), logs)
         return self._result(logs, return_dict)
 
     def _evaluate(self, x, y, batch_size):
@@ -301,9 +340,11 @@ class Sequential:
         accepted for Keras' sake and change nothing.
         """
         network = self._network or self._compiled_network()
-        if not network.fits(x):
-            x = self._inputs(x)
-        return network.predict(x, out)
+        if self._plain and network.fits(x):
+            return network.predict(x, out)
+        shape = (-1, *self.layers[-1].output_shape)
+        rows = out if out is None or self._plain else inputs.as_rows(out, network.units)
+        return network.predict(self._inputs(x, self.layers[0].input_shape), rows).reshape(shape)
 
     def predict_on_batch(self, x):
         """The outputs for x, as predict."""
@@ -359,7 +400,9 @@ def _as_list(value):
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _pair(data):
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise ValueError("validation_data must be a pair (x, y).")
-    return data
+def _checked(extra):
+    extra = _as_list(extra)
+    for callback in extra:
+        if not isinstance(callback, callbacks.Callback):
+            raise TypeError(f"callbacks must be objects of classes of fastnn.callbacks.Callback, received {callback!r}.")
+    return extra

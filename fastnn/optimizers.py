@@ -3,6 +3,7 @@
 Each names a compiled rule, its numbers, and the slots: arrays of a weight's shape that the rule keeps for it.
 """
 import math
+import numbers
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Optimizer:
             self.check(key, value)
 
     def check(self, key, value):
-        if not isinstance(value, (int, float, np.floating)) or not math.isfinite(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
             raise ValueError(f"{type(self).__name__}: {key} must be a finite number, 0 or more, received {value!r}.")
 
     def numbers(self):
@@ -54,8 +55,11 @@ class Optimizer:
 
     def rule(self):
         """The compiled rule with today's numbers, or None for an optimizer written in Python."""
-        if self.compiled_rule is None:
+        if self.compiled_rule is None or type(self).update_step is not Optimizer.update_step:
             return None
+        return self._rule()
+
+    def _rule(self):
         numbers = self.numbers()
         self.check("learning_rate", numbers["learning_rate"])
         return _core.Rule(self.compiled_rule, step=self.iterations, **numbers)
@@ -69,10 +73,9 @@ class Optimizer:
 
     def update_step(self, gradient, weight, slots):
         """Move one weight and its slots, in place, in step number `iterations`."""
-        rule = self.rule()
-        if rule is None:
+        if self.compiled_rule is None:
             raise TypeError(f"{type(self).__name__} must override update_step(gradient, weight, slots).")
-        rule.update(weight, slots, gradient, self.iterations)
+        self._rule().update(weight, slots, gradient, self.iterations)
 
 
 class SGD(Optimizer):
@@ -103,6 +106,8 @@ class RMSprop(Optimizer):
     def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-7, lr=None, name=None):
         self.rho, self.epsilon = rho, epsilon
         super().__init__(learning_rate, lr, name)
+        if rho > 1:
+            raise ValueError(f"RMSprop: rho must be from 0 to 1, received {rho!r}.")
 
     def numbers(self):
         return {"learning_rate": self.learning_rate, "rho": self.rho, "epsilon": self.epsilon}

@@ -38,7 +38,8 @@ def as_labels(y, name):
         raise ValueError(f"{name} must hold one integer label per sample, shape (n,), received shape {y.shape}.")
     if y.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold integer labels, received dtype {y.dtype}.")
-    labels = y.astype(np.int64)
+    with np.errstate(invalid="ignore"):     # NaN and infinity fail the comparison below
+        labels = y.astype(np.int64)
     if y.dtype.kind in "fu" and not np.array_equal(labels, y):
         raise ValueError(f"{name} must hold integer labels, received numbers that are not whole or too large.")
     return labels

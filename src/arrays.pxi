@@ -41,7 +41,8 @@ cdef np.ndarray output(str function, object out, tuple shape, int dtype, tuple i
     if not np.PyArray_ISCARRAY(out):
         raise ValueError(f"{function}: out must be a writable C-contiguous array. Leave it out, or copy the result.")
     for x in inputs:
-        if numpy.may_share_memory(out, x) and (not in_place or np.PyArray_DATA(out) != np.PyArray_DATA(x)):
+        if numpy.may_share_memory(out, x) and (
+                not in_place or np.PyArray_DATA(out) != np.PyArray_DATA(x) or (<object>x).shape != shape):
             raise ValueError(f"{function}: out overlaps an input. Leave it out, or give an array of its own.")
     return out
 

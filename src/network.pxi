@@ -109,16 +109,16 @@ cdef class Network:
     metrics: names of LOSS_NAMES and MATCH_NAMES.
     """
     cdef readonly list stages
-    cdef list idle              # workspaces for prediction, one for each call under way at once
-    cdef Workspace space        # the workspace of training and evaluation
+    cdef list idle, idle_training   # workspaces for predict() and for run(), one for each call under way at once
+    cdef Workspace last         # of the last batch that was run
     cdef readonly isize inputs, units, widest
     cdef int dtype, loss, metric_count
     cdef int metrics[MOST_METRICS]
     cdef isize trained          # stages that run before the loss
-    cdef isize last_rows        # of the last batch that was run
+    cdef isize last_rows
 
     def __init__(self, list stages, loss=None, metrics=()):
-        self.stages, self.idle = stages, []
+        self.stages, self.idle, self.idle_training = stages, [], []
         self.inputs, self.units = stages[0].inputs, stages[len(stages) - 1].units
         self.widest = max([self.inputs] + [stage.units for stage in stages])
         self.dtype = (<Stage>stages[0]).dtype
@@ -140,7 +140,7 @@ cdef class Network:
 
     def predict(self, np.ndarray x, out=None):
         """(n, units), or out, from x (n, inputs): uint8, float32 or float64, C-contiguous."""
-        out = output("predict", out, (x.shape[0], self.units), self.dtype)
+        out = output("predict", out, (x.shape[0], self.units), self.dtype, (x,), False)
         cdef isize n = x.shape[0], item = item_size(self.dtype), count = len(self.stages)
         cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // self.widest // ROW_GRAIN * ROW_GRAIN), rows, first
         cdef Source source = source_of(x)
@@ -239,8 +239,13 @@ cdef class Network:
         cdef double *sums = <double *>np.PyArray_DATA(totals)
         cdef double loss, until = fastnn_seconds() + seconds
         cdef fastnn_rule numbers
-        cdef Workspace space = self.reserve(min(batch_size, n))
+        cdef Workspace space = None
         cdef const char *batch
+        if self.idle_training:
+            space = self.idle_training.pop()
+        if space is None or space.rows < min(batch_size, n):
+            space = Workspace(self, max(min(batch_size, n), 1), True)
+        self.last = space
         while first < last:
             rows = self.last_rows = min(batch_size, n - first * batch_size)
             with nogil:
@@ -267,6 +272,7 @@ cdef class Network:
             PyErr_CheckSignals()
             if fastnn_seconds() > until:
                 break
+        self.idle_training.append(space)
         return first, True
 
     cdef void load_targets(self, Workspace space, const Source *source, const int64_t *order, isize first,
@@ -283,19 +289,13 @@ cdef class Network:
             kernels_of(self.dtype).activate_backward[last.activation](
                 space.value[self.trained], space.gradient[0], space.gradient[0], rows * self.units)
 
-    cdef Workspace reserve(self, isize rows):
-        if self.space is None or self.space.rows < rows:
-            self.space = None
-            self.space = Workspace(self, max(rows, 1), True)
-        return self.space
-
     def outputs(self):
-        """Copies (B, units) of what each stage before the loss gave in the last batch that was run."""
+        """What each stage before the loss gave in the last batch that was run: (B, units) copies."""
         cdef list found = []
         cdef np.ndarray copy
         for i in range(self.trained):
             copy = empty((self.last_rows, self.stage(i).units), self.dtype)
-            memcpy(np.PyArray_DATA(copy), self.space.value[i + 1], <size_t>(copy.nbytes))
+            memcpy(np.PyArray_DATA(copy), self.last.value[i + 1], <size_t>(copy.nbytes))
             found.append(copy)
         return found
 

@@ -130,7 +130,7 @@ def loss(str name, y_pred, y_true, dout=None, double scale=1):
         raise ValueError(f"{name} takes y_pred and y_true of one shape (n, outputs), received {shape} "
                          f"and {(<object>t).shape}.")
     p, result = p.copy(), empty((shape[0],), dtype)     # losses on logits turn y_pred into probabilities
-    gradient = None if dout is None else output(name, dout, shape, dtype)
+    gradient = None if dout is None else output(name, dout, shape, dtype, (t,), False)
     kernels_of(dtype).loss[<int>LOSS_NAMES[name]](
         np.PyArray_DATA(p), np.PyArray_DATA(t), np.PyArray_DATA(result),
         NULL if gradient is None else np.PyArray_DATA(gradient), scale, p.shape[0], p.shape[1])

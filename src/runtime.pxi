@@ -29,11 +29,10 @@ def get_threads():
     return fastnn_threads()
 
 
-def set_threads(threads):
+def set_threads(threads, str name="The number of threads"):
     """Use up to `threads` threads, 1 to 256; results do not depend on it."""
-    if not isinstance(threads, int) or not 1 <= threads <= FASTNN_MAX_THREADS:
-        raise ValueError(f"The number of threads must be an integer from 1 to {FASTNN_MAX_THREADS}, "
-                         f"received {threads!r}.")
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= threads <= FASTNN_MAX_THREADS:
+        raise ValueError(f"{name} must be an integer from 1 to {FASTNN_MAX_THREADS}, received {threads!r}.")
     fastnn_set_threads(threads)
 
 
@@ -47,7 +46,7 @@ cdef choose():
     if not threads:
         fastnn_set_threads(fastnn_default_threads())
     elif threads.isascii() and threads.isdigit():
-        set_threads(int(threads))
+        set_threads(int(threads), "FASTNN_NUM_THREADS")
     else:
         raise ValueError(f"FASTNN_NUM_THREADS must be a whole number, received {threads!r}. Unset it to use "
                          "every processor that this process may run on.")

@@ -37,6 +37,8 @@ cdef class Rule:
         for x in [weight, gradient, *slots]:
             if (<object>x).shape != (<object>weight).shape or real_dtype(x) != dtype or not np.PyArray_ISCARRAY_RO(x):
                 raise ValueError("weight, slots and gradient must be C-contiguous arrays of one shape and dtype.")
+            if x is not gradient and (not x.flags.writeable or numpy.may_share_memory(x, gradient)):
+                raise ValueError("weight and slots must be writable, and the gradient an array of its own.")
         cdef fastnn_parameter parameter = as_parameter(weight, slots)
         cdef fastnn_rule rule = self.at(step)
         cdef const void *data = np.PyArray_DATA(gradient)
@@ -85,14 +87,17 @@ cdef class Stage:
 cdef class Activation(Stage):
     """An activation as a stage of its own."""
 
-    def __init__(self, isize units, str activation, dtype):
+    cdef isize axis             # the length that a softmax runs over: the samples' last axis
+
+    def __init__(self, isize units, str activation, dtype, axis=None):
         self.inputs = self.units = units
+        self.axis = units if axis is None else axis
         self.dtype = DTYPE_NAMES.index(dtype)
         self.activation = SOFTMAX if activation == "softmax" else ACTIVATION_NAMES[activation]
 
     cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
         if self.activation == SOFTMAX:
-            kernels_of(self.dtype).softmax(x, out, rows, self.units)
+            kernels_of(self.dtype).softmax(x, out, rows * (self.units // self.axis), self.axis)
         else:
             kernels_of(self.dtype).activate[self.activation](x, out, rows * self.units)
 
@@ -101,7 +106,7 @@ cdef class Activation(Stage):
         if dx == NULL:
             return
         if self.activation == SOFTMAX:
-            kernels_of(self.dtype).softmax_backward(out, dout, dx, rows, self.units)
+            kernels_of(self.dtype).softmax_backward(out, dout, dx, rows * (self.units // self.axis), self.axis)
         else:
             kernels_of(self.dtype).activate_backward[self.activation](out, dout, dx, rows * self.units)
         if derivative != LINEAR:

@@ -397,7 +397,7 @@ def test_the_environment_is_obeyed():
 
 @pytest.mark.parametrize("name, value, parts", [
     ("FASTNN_ISA", "avx9", ["ValueError", "'avx9' is not available", "Available: baseline", "Unset FASTNN_ISA"]),
-    ("FASTNN_NUM_THREADS", "two", ["ValueError: FASTNN_NUM_THREADS must be a whole number", "received 'two'. Unset it"]),
+    ("FASTNN_NUM_THREADS", "two", ["ValueError: FASTNN_NUM_THREADS must be", "received 'two'. Unset it"]),
     ("FASTNN_NUM_THREADS", "0", ["ValueError: FASTNN_NUM_THREADS must be", "from 1 to 256", "received", "0"]),
     ("FASTNN_NUM_THREADS", "-2", ["ValueError: FASTNN_NUM_THREADS must be", "received '-2'"]),
     ("FASTNN_NUM_THREADS", "300", ["ValueError: FASTNN_NUM_THREADS must be", "from 1 to 256", "received", "300"]),

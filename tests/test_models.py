@@ -24,7 +24,6 @@ from fastnn import activations, layers, losses, metrics, models, optimizers, uti
 from fastnn.callbacks import Callback, History
 from fastnn.datasets import mnist
 
-ROOT = Path(__file__).resolve().parent.parent
 INPUTS, CLASSES = 12, 4
 ACTIVATIONS = list(reference.ACTIVATIONS)
 LOSSES = ["mse", "mae", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"]
@@ -317,6 +316,19 @@ def test_an_activation_works_along_the_last_axis_of_samples_of_two(name):
     np.testing.assert_allclose(model.predict(x), out, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("loss", ["mse", "categorical_crossentropy"])
+def test_a_loss_of_samples_of_two_axes_is_keras_mean_over_positions_or_refused(loss):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 4, 5)), np.eye(5)[rng.integers(0, 5, (6, 4))]
+    model = models.Sequential([layers.Input((4, 5)), layers.Activation("softmax")])
+    model.compile("sgd", loss)
+    expected = reference.LOSSES[loss](reference.softmax(x.reshape(24, 5)), y.reshape(24, 5))[0].mean()
+    try:
+        assert model.evaluate(x, y) == pytest.approx(expected, rel=1e-6)
+    except ValueError as error:
+        assert "(4, 5)" in str(error) or "(6, 4, 5)" in str(error)
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
 def test_layers_may_be_called_on_arrays(shape):
     x = np.random.default_rng(0).standard_normal((5, *shape))
@@ -492,6 +504,16 @@ def test_metrics_follow_their_formulas():
     binary = network(classes=1, last="sigmoid", loss="binary_crossentropy", metrics=["accuracy"])
     truth = (np.arange(50) % 3 == 0).astype("float32")
     assert binary.evaluate(x, truth)[1] == pytest.approx(np.mean((binary.predict(x)[:, 0] > 0.5) == truth))
+
+
+def test_accuracy_of_several_labels_a_sample_is_keras_categorical_one():
+    """Keras goes by the shape of y, not by the loss; 'binary_accuracy' compares each output with 0.5."""
+    x, _, _ = samples()
+    y = (np.random.default_rng(1).random((50, CLASSES)) > 0.5).astype("float32")
+    model = network(last="sigmoid", loss="binary_crossentropy", metrics=["accuracy", "binary_accuracy"])
+    y_pred = model.predict(x)
+    expected = [np.mean(y_pred.argmax(1) == y.argmax(1)), np.mean((y_pred > 0.5) == y)]
+    assert model.evaluate(x, y)[1:] == pytest.approx(expected, rel=1e-6)
 
 
 def test_validation_data_is_evaluated_after_each_epoch():
