@@ -18,8 +18,8 @@ from .layers import Input
 from .models import Sequential
 
 __version__ = "0.1.0"
-__all__ = ["Input", "Sequential", "activations", "callbacks", "datasets", "info", "layers", "losses", "metrics", "models", "ops",
-           "optimizers", "set_num_threads", "threads", "utils"]
+__all__ = ["Input", "Sequential", "activations", "callbacks", "datasets", "info", "layers", "losses", "metrics",
+           "models", "ops", "optimizers", "set_num_threads", "threads", "utils"]
 
 
 def set_num_threads(n):

@@ -15,9 +15,6 @@ from .callbacks import Callback, printable
 
 # What is slow to import is imported in the function that needs it: `fastnn info` answers at once.
 
-SIDE = 28  # an image of MNIST is 28 x 28 pixels,
-DIGIT_SIDE = 20  # and its digit was scaled to fit into 20 x 20 of them
-
 PREDICT_HELP = """\
 An image file of 28 x 28 pixels is taken as it is. In one of any other size the digit is looked for: it is cut out,
 scaled to 20 x 20 pixels and placed in the middle of 28 x 28, as the digits of MNIST were. Colours become grey, what
@@ -166,7 +163,7 @@ def _predict(args: argparse.Namespace) -> int:
     model, _ = _load_model(args.model)
     rows = []
     for file in args.files:
-        outputs = model.predict(_read_images(file, args.invert).reshape(-1, SIDE * SIDE))
+        outputs = model.predict(_read_images(file, args.invert).reshape(-1, 784))
         for i, output in enumerate(outputs):
             rows.append({
                 "image": file if len(outputs) == 1 else f"{file}[{i}]", "digit": int(output.argmax()),
@@ -322,8 +319,10 @@ def _read_images(file: str, invert: str) -> Any:
     """Return the images of an image file or an array file, as (n, 28, 28)."""
     import numpy as np
 
+    from .pictures import SIDE, fit_digit, read_picture
+
     if not file.lower().endswith((".npy", ".npz")):
-        return _fit_digit(_read_picture(file), invert)[None]
+        return fit_digit(read_picture(file), invert)[None]
     arrays = _read_arrays(file)
     x = next(iter(arrays.values())) if len(arrays) == 1 else np.zeros(0)
     scale = 255 if x.dtype.kind in "ui" else 1
@@ -338,63 +337,7 @@ def _read_images(file: str, invert: str) -> Any:
             f"{file} must hold one array (28, 28), (n, 28, 28) or (n, 784), of integers from 0 to 255 or floats from "
             f"0 to 1. Received: {received}."
         )
-    return np.stack([_fit_digit(image / np.float32(scale), invert) for image in x.reshape(-1, SIDE, SIDE)])
-
-
-def _read_picture(file: str) -> Any:
-    """Return the grey values of an image file as (height, width)."""
-    import numpy as np
-
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        needs_pillow = 'Reading image files needs pillow. Install it with: pip install "fastnn-cpu[app]"'
-        raise ImportError(needs_pillow) from error
-    try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode[0] in "IF":  # 16 or 32 bits a pixel
-                grey = np.asarray(image, "float32")
-                return (grey - grey.min()) / max(float(np.ptp(grey)), 1e-6)
-            image = image.convert("RGBA")
-            ground = Image.new("RGBA", image.size, "white")
-            return np.asarray(Image.alpha_composite(ground, image).convert("L"), "float32") / 255
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except Exception as error:  # pillow raises SyntaxError, struct.error and others for damaged files
-        raise ValueError(f"{file} cannot be read as an image ({type(error).__name__}: {error}).") from error
-
-
-def _fit_digit(image: Any, invert: str) -> Any:
-    """Return ``image`` (height, width) light on dark and 28 x 28; PREDICT_HELP tells how."""
-    import numpy as np
-
-    ground = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
-    if invert == "yes" or invert == "auto" and ground > 0.5:
-        image, ground = 1 - image, 1 - ground
-    if image.shape == (SIDE, SIDE):
-        return image
-
-    from PIL import Image
-
-    box = Image.Resampling.BOX
-    picture = Image.fromarray(np.clip(image - ground, 0, 1).astype("float32"))
-    picture.thumbnail((100, 100), box)  # averages the grain of a photograph
-    ink = np.asarray(picture)
-    picture = Image.fromarray(np.where(ink > 0.4 * ink.max(), ink, 0))  # what is fainter is shadow
-    fitted = np.zeros((SIDE, SIDE), "float32")
-    if (edges := picture.getbbox()) is None:
-        return fitted
-    picture = picture.crop(edges)
-    size = [max(1, round(DIGIT_SIDE * side / max(picture.size))) for side in picture.size]
-    digit = np.asarray(picture.resize(size, box))
-    # The centre of mass comes to the middle, as far as the digit stays inside.
-    top, left = (
-        min(max(round(SIDE / 2 - np.average(np.arange(side) + 0.5, weights=digit.sum(axis))), 0), SIDE - side)
-        for axis, side in ((1, digit.shape[0]), (0, digit.shape[1]))
-    )
-    fitted[top:top + digit.shape[0], left:left + digit.shape[1]] = digit / digit.max()
-    return fitted
+    return np.stack([fit_digit(image / np.float32(scale), invert) for image in x.reshape(-1, SIDE, SIDE)])
 
 
 # Output

@@ -64,8 +64,8 @@ def as_targets(y, n, shape, loss, dtype):
     """y as (n, units) numbers for outputs of `shape`, or as int64 labels (n,) for the sparse loss."""
     units = int(np.prod(shape))
     if len(shape) > 1 and loss.kernel == "categorical_crossentropy":
-        raise ValueError(f"loss='{loss.name}' needs outputs of one axis, (batch, classes), but the model's are "
-                         f"{('batch', *shape)}. Add layers.Flatten().")
+        raise ValueError(f"loss='{loss.name}' needs outputs of one axis, (batch, classes), but the model's "
+                         f"have the shape {tuple(shape)}. Add layers.Flatten().")
     if y is None:
         raise ValueError("y is missing: pass the targets, one for each row of x.")
     y = np.asarray(y)
@@ -76,8 +76,8 @@ def as_targets(y, n, shape, loss, dtype):
         return sparse_targets(y, units)
     if loss.kernel == "categorical_crossentropy" and (y.ndim == 1 or y.shape[1:] == (1,)) and units > 1:
         labels = f" with integer labels {y.min()}-{y.max()}" if y.dtype.kind in "iu" else ""
-        raise ValueError(f"y has shape {y.shape}{labels}, but loss='{loss.name}' expects one row per sample with {units} "
-                         "columns. Use y = to_categorical(y), or loss='sparse_categorical_crossentropy'.")
+        raise ValueError(f"y has shape {y.shape}{labels}, but loss='{loss.name}' expects one row per sample with "
+                         f"{units} columns. Use y = to_categorical(y), or loss='sparse_categorical_crossentropy'.")
     y = as_numbers(y, "y", dtype)
     if y.ndim == 1 and units == 1:
         y = y[:, None]
@@ -116,6 +116,6 @@ def split(x, y, share, classes):
     named = y if y.ndim == 1 or y.shape[1] == 1 else y.argmax(1)
     new = np.setdiff1d(named[kept:], named[:kept]) if classes else []
     if len(new):
-        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]:g} occurs "
-                      "only there. Shuffle x and y together first, or use validation_data.", stacklevel=3)
+        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]:g} "
+                      "occurs only there. Shuffle x and y together first, or use validation_data.", stacklevel=3)
     return (x[:kept], y[:kept]), (x[kept:], y[kept:])

@@ -346,13 +346,7 @@ class Sequential:
         rows = out if out is None or self._plain else inputs.as_rows(out, network.units)
         return network.predict(self._inputs(x, self.layers[0].input_shape), rows).reshape(shape)
 
-    def predict_on_batch(self, x):
-        """The outputs for x, as predict."""
-        return self.predict(x)
-
-    def __call__(self, x):
-        """The outputs for x, as predict."""
-        return self.predict(x)
+    predict_on_batch = __call__ = predict
 
     # Looking inside
 
@@ -404,5 +398,5 @@ def _checked(extra):
     extra = _as_list(extra)
     for callback in extra:
         if not isinstance(callback, callbacks.Callback):
-            raise TypeError(f"callbacks must be objects of classes of fastnn.callbacks.Callback, received {callback!r}.")
+            raise TypeError(f"callbacks must be objects of fastnn.callbacks.Callback, received {callback!r}.")
     return extra

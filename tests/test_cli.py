@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli
+from fastnn import cli, pictures
 from fastnn.datasets import mnist
 
 REPO = Path(__file__).resolve().parents[1]
@@ -256,16 +256,16 @@ def test_transparent_is_white_and_invert_can_be_forced(run, folder, digits, tmp_
 
 
 def test_pictures_with_hardly_anything_on_them():
-    assert cli._fit_digit(np.ones((50, 40), "float32"), "auto").max() == 0
-    assert cli._fit_digit(np.zeros((1, 1), "float32"), "auto").max() == 0
-    assert cli._fit_digit(np.eye(2, 900, dtype="float32"), "auto").max() == 1
-    assert cli._fit_digit(np.eye(900, 2, dtype="float32"), "auto").max() == 1
+    assert pictures.fit_digit(np.ones((50, 40), "float32"), "auto").max() == 0
+    assert pictures.fit_digit(np.zeros((1, 1), "float32"), "auto").max() == 0
+    assert pictures.fit_digit(np.eye(2, 900, dtype="float32"), "auto").max() == 1
+    assert pictures.fit_digit(np.eye(900, 2, dtype="float32"), "auto").max() == 1
 
 
 def test_a_fitted_digit_lies_as_those_of_mnist_do():
     image = np.ones((90, 300), "float32")
     image[10:80, 200:210] = 0.2
-    fitted = cli._fit_digit(image, "auto")
+    fitted = pictures.fit_digit(image, "auto")
     rows, columns = np.flatnonzero(fitted.any(1)), np.flatnonzero(fitted.any(0))
     assert (rows[0], rows[-1]) == (4, 23)
     assert 13 <= columns.mean() <= 14

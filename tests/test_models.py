@@ -326,7 +326,7 @@ def test_a_loss_of_samples_of_two_axes_is_keras_mean_over_positions_or_refused(l
     try:
         assert model.evaluate(x, y) == pytest.approx(expected, rel=1e-6)
     except ValueError as error:
-        assert "(4, 5)" in str(error) or "(6, 4, 5)" in str(error)
+        assert "4, 5)" in str(error)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
