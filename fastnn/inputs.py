@@ -94,8 +94,9 @@ def sparse_targets(y, units):
                          "loss='categorical_crossentropy'.")
     labels = as_labels(y, "y")
     if len(labels) and not 0 <= labels.min() <= labels.max() < units:
+        more = f", or give the last layer {labels.max() + 1} units" if labels.min() >= 0 else ": labels start at 0"
         raise ValueError(f"y holds labels {labels.min()} to {labels.max()}, but the model's {units} outputs stand for "
-                         f"labels 0 to {units - 1}. Change y, or give the last layer {labels.max() + 1} units.")
+                         f"labels 0 to {units - 1}. Change y{more}.")
     return labels
 
 

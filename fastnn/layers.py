@@ -52,10 +52,21 @@ class Layer:
         return Sequential([self]).predict(x)
 
 
+def overwrite(name, array, value):
+    """array[...] = value, for a value of the same shape."""
+    value = np.asarray(value)
+    if array is None or value.shape != array.shape:
+        expected = "a layer that is built and has one" if array is None else f"shape {array.shape}"
+        raise ValueError(f"Assigning {name} needs {expected}, received shape {value.shape}.")
+    array[...] = value
+
+
 def as_shape(shape):
     """None, or a tuple of positive integers."""
     if shape is None:
         return None
+    if not np.iterable(shape) and not isinstance(shape, (int, np.integer)) or isinstance(shape, str):
+        raise TypeError(f"input_shape must be an integer or a tuple of integers, received {shape!r}.")
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     return tuple(whole_number("Each length in input_shape", length, 1) for length in shape)
 
@@ -107,12 +118,27 @@ class Dense(Layer):
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        self.weight = self.bias = None
+        self._weight = self._bias = None
 
     @property
-    def kernel(self):
-        """Keras' name for weight."""
-        return self.weight
+    def weight(self):
+        """(I, O), or None before build.  Assigning copies the numbers into the array that there is."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, value):
+        overwrite("weight", self._weight, value)
+
+    @property
+    def bias(self):
+        """(O,), or None.  Assigning copies."""
+        return self._bias
+
+    @bias.setter
+    def bias(self, value):
+        overwrite("bias", self._bias, value)
+
+    kernel = weight                         # Keras' name
 
     def shape_after(self, input_shape):
         if len(input_shape) != 1:
@@ -122,9 +148,9 @@ class Dense(Layer):
 
     def build(self, input_shape, dtype="float32", seed=0, stream=1):
         super().build(input_shape, dtype, seed, stream)
-        self.weight = self._parameter(self.kernel_initializer, (input_shape[0], self.units), seed, stream)
+        self._weight = self._parameter(self.kernel_initializer, (input_shape[0], self.units), seed, stream)
         if self.use_bias:
-            self.bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
+            self._bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
         self.weights = [w for w in (self.weight, self.bias) if w is not None]
 
     def _parameter(self, initializer, shape, seed, stream):

@@ -29,7 +29,7 @@ class Sequential:
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
         self._fitting = Lock()
-        for layer in layers or []:
+        for layer in _as_list(layers):
             self.add(layer)
 
     # Building
@@ -148,7 +148,7 @@ class Sequential:
         elif validation_split:
             (x, y), held = inputs.split(x, y, validation_split, "crossentropy" in self.loss.name)
         with self._alone():
-            return self._fit(x, y, held, min(batch_size, len(x)), range(initial_epoch, epochs), shuffle, verbose, extra)
+            return self._fit(x, y, held, batch_size, range(initial_epoch, epochs), shuffle, verbose, extra)
 
     @contextmanager
     def _alone(self):
@@ -196,6 +196,7 @@ class Sequential:
         _tell(everyone, "on_train_end", logs)
 
     def _train_epoch(self, x, y, order, batch_size, epoch, everyone):
+        batch_size = min(batch_size, len(x))
         batches, first, logs = -(-len(x) // batch_size), 0, {}
         totals = np.zeros(len(self.metrics_names))
         by_batch = any(callback.wants_batches for callback in everyone)
@@ -312,7 +313,6 @@ class Sequential:
         """
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
         x, y = self._data(x, y, "evaluate")
-        batch_size = min(batch_size, len(x))
         bar = callbacks.ProgressBar(verbose) if verbose not in (0, "auto") else None
         logs = self._evaluate(x, y, batch_size)
         if bar:
@@ -320,6 +320,7 @@ class Sequential:
         return self._result(logs, return_dict)
 
     def _evaluate(self, x, y, batch_size):
+        batch_size = min(batch_size, len(x))
         totals = np.zeros(len(self.metrics_names))
         self._compiled_network().run(x, y, None, 0, -(-len(x) // batch_size), batch_size, totals)
         return self._logs(totals, len(x))

@@ -65,11 +65,19 @@ class Optimizer:
         return _core.Rule(self.compiled_rule, step=self.iterations, **numbers)
 
     def apply(self, gradients, weights):
-        """One step: every weight moves along its gradient, in place."""
+        """One step: every weight moves along its gradient, in place, or none if update_step raises."""
         self.build(weights)
+        arrays = [array for weight, slots in zip(weights, self.slots, strict=True) for array in (weight, *slots)]
+        before = [array.copy() for array in arrays]
         self.iterations += 1
-        for gradient, weight, slots in zip(gradients, weights, self.slots, strict=True):
-            self.update_step(gradient, weight, slots)
+        try:
+            for gradient, weight, slots in zip(gradients, weights, self.slots, strict=True):
+                self.update_step(gradient, weight, slots)
+        except BaseException:
+            self.iterations -= 1
+            for array, old in zip(arrays, before, strict=True):
+                array[...] = old
+            raise
 
     def update_step(self, gradient, weight, slots):
         """Move one weight and its slots, in place, in step number `iterations`."""

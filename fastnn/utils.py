@@ -19,9 +19,13 @@ def to_categorical(y, num_classes=None):
            [0., 0., 1.]])
     """
     labels = as_labels(y, "y")
+    if num_classes is not None:
+        num_classes = whole_number("num_classes", num_classes, 1)
+    if labels.min(initial=0) < 0:
+        raise ValueError(f"Labels start at 0, received {labels.min()} to {labels.max()}.")
     most = int(labels.max(initial=-1)) + 1
     classes = most if num_classes is None else num_classes
-    if most > classes or labels.min(initial=0) < 0:
+    if most > classes:
         raise ValueError(f"Labels must be from 0 to num_classes - 1 = {classes - 1}, "
                          f"received {labels.min()} to {labels.max()}.")
     rows = np.zeros((len(labels), classes))

@@ -172,27 +172,29 @@ def into(function):
     return lambda x, *more: function(x, *more, out=unset(x.shape, x.dtype))
 
 
-def activate(name):
+def activate(name, axis=None):
     def call(x):
-        network = _core.Network([_core.Activation(x.shape[1], name, x.dtype.name)])
+        network = _core.Network([_core.Activation(x.shape[1], name, x.dtype.name, axis)])
         return network.predict(x, unset(x.shape, x.dtype))
 
     return call
 
 
-def activation_backward(name):
+def activation_backward(name, axis=None):
     """dx of mse after the activation, read off as the gradient of a weight in front: identity . weight = x."""
 
     def call(x, y):
         dense = _core.Dense(x, None, "linear")
         dense.keep_gradients()
-        network = _core.Network([dense, _core.Activation(x.shape[1], name, x.dtype.name)], "mse")
+        network = _core.Network([dense, _core.Activation(x.shape[1], name, x.dtype.name, axis)], "mse")
         network.run(np.eye(len(x), dtype=x.dtype), y, None, 0, 1, len(x), np.zeros(1), None, True)
         return dense.gradients[0] * len(x)
 
     def twin(x, y):
         forward, backward = reference.ACTIVATIONS[name]
-        return backward(forward(x), reference.mse(forward(x), y)[1])
+        rows = (-1, axis or x.shape[1])
+        out = forward(x.reshape(rows))
+        return backward(out, reference.mse(out.reshape(x.shape), y)[1].reshape(rows)).reshape(x.shape)
 
     return Kernel(call, twin, "xx", to_the_largest)
 
@@ -381,6 +383,14 @@ def test_softmax_of_extreme_rows(dtype, isa):
     expected = np.array([[NAN] * 9, [NAN] * 9, [NAN] * 9, [0.0] * 8 + [1.0], *[[1 / 9] * 9] * 2], dtype)
     for function in (_core.softmax, activate("softmax")):
         assert_same_bits(function(x), expected)
+
+
+def test_softmax_stage_over_a_shorter_last_axis(dtype, isa):
+    x, y = matrices(5, 12, 12, dtype)[0], np.zeros((5, 12), dtype)
+    assert_same_bits(activate("softmax", 4)(x), _core.softmax(x.reshape(15, 4)).reshape(5, 12))
+    kernel = activation_backward("softmax", 4)
+    exact = kernel.twin(wide(x), wide(y))
+    assert_within(kernel.bound(dtype, exact), kernel.call(x, y), exact, "backward")
 
 
 def test_gradient_of_relu_at_zero_is_zero(dtype, isa):
@@ -863,6 +873,7 @@ OVERLAPS = {  # function, inputs and out from one buffer
     "add a row of out": lambda b: (_core.add, [b, b[0]], b),
     "dot to its vector": lambda b: (_core.dot, [b, b[0]], b[0]),
     "dot to its matrix": lambda b: (_core.dot, [b, b[0].copy()], b[1]),
+    "predict in place": lambda b: (_core.Network([_core.Dense(np.eye(8), np.ones(8), "linear")]).predict, [b], b),
     "gradient one row on": lambda b: (gradient_of_mse, [b[:-1]], b[1:]),
 }
 
