@@ -99,15 +99,15 @@ def table(outputs, statistic):
     peaks = [EPOCH_FLOP / (output["gflops"] * 1e9) for output in outputs.get("FMA peak", [])]
     seconds = {name: [STATISTICS[statistic](output["epoch_s"]) for output in rounds]
                for name, rounds in outputs.items() if name != "FMA peak"}
-    yield f"\n{statistic + ', seconds':<36}{'':<24}{'over fastnn':<24}{'of FMA peak' if peaks else ''}".rstrip()
+    yield f"\n{statistic + ', seconds':<36}{'':<27}{'over fastnn':<24}{'of FMA peak' if peaks else ''}".rstrip()
     for name, times in seconds.items():
         ratios = spread(a / b for a, b in zip(times, seconds["fastnn"], strict=True))
         share = spread(a / b for a, b in zip(peaks, times, strict=True)) if peaks else ""
         accuracy = statistics.median(output["test_acc"] for output in outputs[name])
-        yield f"  {name:<16}accuracy {accuracy:.4f}   {spread(times, 3):<24}{ratios:<24}{share}".rstrip()
+        yield f"  {name:<16}accuracy {accuracy:.4f}   {spread(times, 3):<27}{ratios:<24}{share}".rstrip()
     if peaks:
         share = spread(a / b for a, b in zip(seconds["fastnn"], peaks, strict=True))
-        yield f"  dense multiply-adds at the FMA peak  {spread(peaks, 3):<24}fastnn takes {share} of that"
+        yield f"  dense multiply-adds at peak       {spread(peaks, 3):<26} fastnn takes {share} of that"
 
 
 def main():

@@ -1,7 +1,7 @@
 """The tensor operations of the course as plain Python loops: what each one computes, element by element.
 
 They are for reading, and for comparing with NumPy and with ``fastnn.ops``, which return the same numbers much
-sooner. Nothing else in fastnn uses them. Wrong shapes raise AssertionError, the inputs are never changed, and
+sooner. Nothing but the benchmarks uses them. Wrong shapes raise AssertionError, the inputs are never changed, and
 the dtypes are the course's: ``naive_relu`` and the additions keep x's, the products of matrices are float64.
 
 >>> naive_matrix_dot(np.array([[1, 2], [3, 4]]), np.array([[5, 6], [7, 8]]))

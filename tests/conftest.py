@@ -7,6 +7,8 @@ import pytest
 
 from fastnn import _core
 
+os.environ["PYTHONSAFEPATH"] = "1"     # subprocesses import the installed package, not the source folder
+
 ROOT = Path(__file__).resolve().parent.parent
 ISAS = [name for name, supported in _core.isas().items() if supported]
 

@@ -21,7 +21,7 @@ import fastnn
 from fastnn import cli, pictures
 from fastnn.datasets import mnist
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(fastnn.__file__).parent.parent     # where the fastnn under test is imported from
 QUICK = ("train", "--data", "sample", "--epochs", "1", "--hidden", "32")
 
 
