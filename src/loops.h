@@ -31,16 +31,18 @@ INLINE void map2(const real *x, const real *y, real *out, isize n, vec (*f)(vec,
 enum { SUM_LANES = 32, SUM_CHUNK = 4096 };
 typedef struct { vec v[SUM_LANES / LANES]; } lanes;
 
-INLINE real fold(lanes acc, real (*f)(real, real)) {
-    real value[SUM_LANES];
-    memcpy(value, &acc, sizeof value);
-    for (int half = SUM_LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) value[i] = f(value[i], value[i + half]);
-    return value[0];
+/* The halving tree, lane i joined with lane i + half: whole vectors first, then the lanes of the last one. */
+INLINE real fold(lanes acc, vec (*join)(vec, vec, vec)) {
+    UNROLL for (int half = SUM_LANES / LANES / 2; half; half /= 2)
+        UNROLL for (int j = 0; j < half; j++) acc.v[j] = join(acc.v[j], acc.v[j + half], acc.v[j]);
+    vec last = acc.v[0];
+    UNROLL for (int half = LANES / 2; half; half /= 2) last = join(last, v_down(last, half), last);
+    return last[0];
 }
 
 /* start, then acc[lane] = f(acc[lane], x[i], y[i]) in order, then folded with `join`. */
-INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(vec, vec, vec), real (*join)(real, real)) {
+INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(vec, vec, vec),
+                 vec (*join)(vec, vec, vec)) {
     lanes acc;
     for (int j = 0; j < SUM_LANES / LANES; j++) acc.v[j] = v_set(start);
     isize i = 0;

@@ -60,6 +60,19 @@ INLINE ivec v_first(isize n) {
     return lane < v_iset((whole)n);
 }
 
+/* Lane i takes what lane i + n (mod LANES) has. */
+INLINE vec v_down(vec x, int n) {
+#if defined(__clang__)
+    vec y;
+    for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
+    return y;
+#else
+    ivec from;
+    for (int i = 0; i < LANES; i++) from[i] = (i + n) % LANES;
+    return __builtin_shuffle(x, from);
+#endif
+}
+
 /* v_bits: bit i is set where lane i of a comparison holds.
  * Parts: the first n < LANES elements; the rest read as zero and are not written. */
 #if defined(__AVX512F__)
