@@ -178,7 +178,7 @@ cdef class Network:
             kernels_of(self.dtype).one_hot(space.labels, out, rows, self.units)
         elif not self.direct(source, order):
             job = Gathering(kernels_of(self.dtype), source, order, out, rows, item_size(self.dtype), first)
-            fastnn_parallel(gather_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN)
+            run_blocks(gather_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, rows * source.cols)
 
     cdef int forward(self, Workspace space, const char *x, isize rows, isize count, char *last) except -1:
         """Through the first `count` stages; the last one writes to `last`."""

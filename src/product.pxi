@@ -22,7 +22,7 @@ cdef struct Product:
 
 cdef void run_product(Product *job, isize work) noexcept nogil:
     """Cuts the product into blocks; `work` is the number of multiply-adds that will really be done."""
-    cdef isize panel = job.kernels.panel, rows = job.whole.rows, cols = job.whole.cols, blocks, block, most
+    cdef isize panel = job.kernels.panel, rows = job.whole.rows, cols = job.whole.cols, blocks, most
     if rows == 0 or cols == 0:
         return
     cdef isize panels = (cols + panel - 1) // panel
@@ -37,11 +37,17 @@ cdef void run_product(Product *job, isize work) noexcept nogil:
         job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + ROW_GRAIN - 1) // ROW_GRAIN * ROW_GRAIN
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
     blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
+    run_blocks(product_block, job, blocks, work)
+
+
+cdef void run_blocks(fastnn_task fn, void *context, isize blocks, isize work) noexcept nogil:
+    """Every block, on all threads if `work`, in multiply-adds or elements touched, is worth waking them."""
+    cdef isize block
     if work < SERIAL_WORK:
         for block in range(blocks):
-            product_block(job, block, 0)
+            fn(context, block, 0)
     else:
-        fastnn_parallel(product_block, job, blocks)
+        fastnn_parallel(fn, context, blocks)
 
 
 cdef void product_block(void *context, isize block, int worker) noexcept nogil:

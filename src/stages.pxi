@@ -8,6 +8,7 @@ cdef object RULE_NAMES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV
 
 cdef enum:
     SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
+    COLUMN_GRAIN = 112          # columns of a block of lists, a multiple of SKIP_ROWS
     SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
 
 cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which nothing is skipped
@@ -234,8 +235,8 @@ cdef void list_some_rows(void *context, isize block, int worker) noexcept nogil:
 
 cdef void list_some_columns(void *context, isize block, int worker) noexcept nogil:
     cdef Listing *job = <Listing *>context
-    cdef isize width = 16 * ROW_GRAIN, first = block * width
-    job.kernels.column_steps(job.x, job.rows, job.cols, first, min(first + width, job.cols), job.steps)
+    cdef isize first = block * COLUMN_GRAIN
+    job.kernels.column_steps(job.x, job.rows, job.cols, first, min(first + COLUMN_GRAIN, job.cols), job.steps)
 
 
 cdef double share_of(const fastnn_steps *steps, isize blocks, isize most) noexcept nogil:
@@ -253,7 +254,7 @@ cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, 
     kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
     if share_of(steps, 1, cols) >= DENSE_SHARE:
         return 1
-    fastnn_parallel(list_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN)
+    run_blocks(list_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, rows * cols)
     return share_of(steps, (rows + SKIP_ROWS - 1) // SKIP_ROWS, cols)
 
 
@@ -268,5 +269,5 @@ cdef double list_columns(const fastnn_kernels *kernels, const char *x, isize row
     seen.count += middle // SKIP_ROWS
     if share_of(&seen, (sample - middle + SKIP_ROWS - 1) // SKIP_ROWS, rows) > 0.9:
         return 1
-    fastnn_parallel(list_some_columns, &job, (cols + 16 * ROW_GRAIN - 1) // (16 * ROW_GRAIN))
+    run_blocks(list_some_columns, &job, (cols + COLUMN_GRAIN - 1) // COLUMN_GRAIN, rows * cols)
     return share_of(steps, (cols + SKIP_ROWS - 1) // SKIP_ROWS, rows)
