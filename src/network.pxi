@@ -101,6 +101,30 @@ cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogi
                                     source.cols)
 
 
+cdef enum:
+    LOSS_WORK = 50              # multiply-adds that one element of a loss is worth
+
+cdef struct Measuring:
+    const fastnn_kernels *kernels
+    char *y_pred
+    const char *y_true
+    char *losses
+    char *dout
+    isize rows, cols, item, grain
+    int kind
+
+
+cdef void measure_some_rows(void *context, isize block, int worker) noexcept nogil:
+    cdef Measuring *job = <Measuring *>context
+    cdef isize row = block * job.grain, rows = min(job.grain, job.rows - row), at = row * job.cols * job.item
+    cdef char *dout = job.dout + at if job.dout != NULL else NULL
+    cdef char *losses = job.losses + row * job.item
+    if job.kind < LOSSES:
+        job.kernels.loss[job.kind](job.y_pred + at, job.y_true + at, losses, dout, 1.0 / job.rows, rows, job.cols)
+    else:
+        job.kernels.match[job.kind - LOSSES](job.y_pred + at, job.y_true + at, losses, rows, job.cols)
+
+
 cdef class Network:
     """Stages in a row, and a loss on the last one's output.
 
@@ -214,14 +238,11 @@ cdef class Network:
 
     cdef double measure(self, Workspace space, isize rows, int kind, char *dout) noexcept nogil:
         """Sum over the batch's rows of a loss or a match; the gradient of its mean into dout unless that is NULL."""
-        cdef const fastnn_kernels *kernels = kernels_of(self.dtype)
-        cdef char *y_pred = space.value[self.trained]
-        cdef double total
-        if kind < LOSSES:
-            kernels.loss[kind](y_pred, space.targets, space.losses, dout, 1.0 / rows, rows, self.units)
-        else:
-            kernels.match[kind - LOSSES](y_pred, space.targets, space.losses, rows, self.units)
-        kernels.sum(space.losses, space.losses, rows)
+        cdef isize grain = max(ROW_GRAIN, (rows + 2 * fastnn_threads() - 1) // (2 * fastnn_threads()))
+        cdef Measuring job = Measuring(kernels_of(self.dtype), space.value[self.trained], space.targets, space.losses,
+                                       dout, rows, self.units, item_size(self.dtype), grain, kind)
+        run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)
+        job.kernels.sum(space.losses, space.losses, rows)
         return (<float *>space.losses)[0] if self.dtype == FLOAT32 else (<double *>space.losses)[0]
 
     def run(self, np.ndarray x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
