@@ -13,6 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ISAS = [name for name, supported in _core.isas().items() if supported]
 
 
+def pytest_collection_modifyitems(config, items):
+    """A test that hangs fails after five minutes where pytest-timeout is installed."""
+    if config.pluginmanager.hasplugin("timeout"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture
 def set_isa():
     """`_core.set_isa`, undone after the test."""
