@@ -29,7 +29,8 @@ ZERO = np.zeros((), "float32")      # as an array: np.maximum converts a Python 
 HIDDEN, CLASSES = 512, 10
 LEARNING_RATE, RHO, EPSILON = (np.float32(number) for number in (1e-3, 0.9, 1e-7))
 
-WARM_UP = 0.03      # seconds: for 26 ms after a product OpenBLAS' threads spin, and take turns with whoever is next
+SETTLE = 0.1        # seconds for the other side's threads to fall asleep: OpenBLAS' spin for 26 ms and more
+WARM_UP = 0.03      # seconds in which a side's own threads and caches settle
 STRETCH = 0.01      # seconds of calls that are timed together
 BUDGET = {"quick": 0.3, "full": 3.0}    # seconds for each case
 LEAST_ROUNDS = 3
@@ -313,7 +314,8 @@ def disturbance(cores: float | None) -> str:
 
 
 def warm_up(call: Callable) -> None:
-    """Let the call's own threads and caches settle, and the threads of whoever ran before go to sleep."""
+    """Let the threads of whoever ran before go to sleep, then the call's own threads and caches settle."""
+    time.sleep(SETTLE)
     until = time.perf_counter() + WARM_UP
     while time.perf_counter() < until:
         call()
@@ -387,14 +389,13 @@ def report(quick: bool, as_json: bool) -> None:
 def main(threads: int | None = None, quick: bool = False, as_json: bool = False) -> int:
     """Compare fastnn with NumPy and with the course's loops on this machine, and print one table of ratios.
 
-    threads: for each side; by default as many as fastnn uses.  quick: fewer sizes and rounds, about 10 seconds
-    instead of 90.  as_json: print one JSON object instead.  Returns the exit code of the process that measures.
+    threads: for each side; by default as many as fastnn uses.  quick: fewer sizes and rounds, about 20 seconds
+    instead of 130.  as_json: print one JSON object instead.  Returns the exit code of the process that measures.
     """
     code = f"from fastnn.benchmark import report; report({bool(quick)}, {bool(as_json)})"
     with fastnn.threads(_core.get_threads() if threads is None else threads):
         environment = fair_environment()
-    # -P: the package that runs here, and not a folder `fastnn` in the working directory.
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    stopped = subprocess.run([sys.executable, "-P", "-c", code], env=environment).returncode
+    stopped = subprocess.run([sys.executable, "-P", "-c", code], env=environment).returncode   # -P: not ./fastnn
     return 0 if stopped == -signal.SIGPIPE else stopped     # `fastnn bench | head`: who wanted to read has read

@@ -84,7 +84,7 @@ class Sequential:
 
     @property
     def dtype(self):
-        return self.layers[0].dtype
+        return next((layer.dtype for layer in self.layers if layer.dtype), "float32")
 
     @property
     def weights(self):
@@ -268,7 +268,7 @@ class Sequential:
         rows = self._inputs(x, shape)
         if not len(rows):
             raise ValueError(f"x holds no samples: its shape is {np.shape(x)}.")
-        y = inputs.as_targets(y, len(rows), self._shape_after(shape), self.loss, self._dtype())
+        y = inputs.as_targets(y, len(rows), self._shape_after(shape), self.loss, self.dtype)
         if not self.built:
             self.build(shape)
         self._compiled_network()
@@ -288,12 +288,9 @@ class Sequential:
             shape = layer.shape_after(shape)
         return shape
 
-    def _dtype(self):
-        return next((layer.dtype for layer in self.layers if layer.dtype), "float32")
-
     def _inputs(self, x, shape):
         first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
-        return inputs.as_inputs(x, shape, self._dtype(), type(first).__name__)
+        return inputs.as_inputs(x, shape, self.dtype, type(first).__name__)
 
     def train_on_batch(self, x, y, return_dict=False):
         """One step on all of x and y; returns the loss (and metrics) before the step."""
