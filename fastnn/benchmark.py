@@ -34,7 +34,6 @@ WARM_UP = 0.03      # seconds in which a side's own threads and caches settle
 STRETCH = 0.01      # seconds of calls that are timed together
 BUDGET = {"quick": 0.3, "full": 3.0}    # seconds for each case
 LEAST_ROUNDS = 3
-
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES")
 THREADS = ("FASTNN_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
            "VECLIB_MAXIMUM_THREADS")
