@@ -2,6 +2,9 @@
 
 A layer knows its parameters as plain arrays and the compiled stages that run it; the arithmetic is theirs.
 """
+import math
+import numbers
+
 import numpy as np
 
 from . import _core, activations, initializers
@@ -76,6 +79,19 @@ class Input(Layer):
 
     def __init__(self, shape, name=None, dtype=None):
         super().__init__(name, dtype, input_shape=shape)
+
+
+class Rescaling(Layer):
+    """x * scale, done while rows are gathered: Rescaling(1 / 255) trains on uint8 images as they are.
+
+    Before the first Dense only.  scale is rounded to the model's dtype, so the last bit may differ from x / 255.
+    """
+
+    def __init__(self, scale, **options):
+        super().__init__(**options)
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not math.isfinite(scale):
+            raise ValueError(f"Rescaling: scale must be a finite number, received {scale!r}.")
+        self.scale = float(scale)
 
 
 class Flatten(Layer):

@@ -1,10 +1,11 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
+import math
 from contextlib import contextmanager
 
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
-from .layers import Input, Layer
+from .layers import Flatten, Input, Layer, Rescaling
 from .metrics import get as get_metric
 from .utils import next_model_seed, whole_number
 
@@ -40,6 +41,8 @@ class Sequential:
             raise TypeError(f"A model is made of layers, received {layer!r}. Use layers.Dense(...) or another layer.")
         if self.layers and isinstance(layer, Input):
             raise ValueError("Input must be the first layer.")
+        if isinstance(layer, Rescaling) and not all(isinstance(e, (Input, Flatten, Rescaling)) for e in self.layers):
+            raise ValueError("Rescaling must come before the layers that compute.")
         before = self.layers[-1].output_shape if self.layers else layer.input_shape
         if self.layers and before and layer.input_shape and not layer.built and layer.input_shape != before:
             raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives "
@@ -110,7 +113,8 @@ class Sequential:
             stages = [stage for layer in self.layers for stage in layer.stages()]
             if not stages:
                 stages = [_core.Activation(int(np.prod(self.layers[-1].output_shape)), "linear", self.dtype)]
-            self._network = _core.Network(stages, *self._measures(stages))
+            scale = math.prod(layer.scale for layer in self.layers if isinstance(layer, Rescaling))
+            self._network = _core.Network(stages, *self._measures(stages), scale)
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network
 
@@ -141,7 +145,8 @@ class Sequential:
         initial_epoch = whole_number("initial_epoch", initial_epoch, 0)
         epochs = whole_number("epochs", epochs, 0)
         x, y = self._data(x, y, "fit")
-        inputs.warn_of_bytes(x)
+        if not any(isinstance(layer, Rescaling) for layer in self.layers):
+            inputs.warn_of_bytes(x)
         held = None
         if validation_data is not None:
             held = self._validation(validation_data)

@@ -130,7 +130,7 @@ cdef class Network:
 
     stages: list of Stage; the units of each are the inputs of the next.
     loss: one of LOSS_NAMES or None; the two *_crossentropy losses on logits replace the last stage's activation.
-    metrics: names of LOSS_NAMES and MATCH_NAMES.
+    metrics: names of LOSS_NAMES and MATCH_NAMES.  scale: multiplies the inputs as they are gathered.
     """
     cdef readonly list stages
     cdef list idle, idle_training   # workspaces for predict() and for run(), one for each call under way at once
@@ -138,10 +138,12 @@ cdef class Network:
     cdef readonly isize inputs, units, widest
     cdef int dtype, loss, metric_count
     cdef int metrics[MOST_METRICS]
+    cdef double scale
     cdef isize trained          # stages that run before the loss
     cdef isize last_rows
 
-    def __init__(self, list stages, loss=None, metrics=()):
+    def __init__(self, list stages, loss=None, metrics=(), double scale=1):
+        self.scale = scale
         self.stages, self.idle, self.idle_training = stages, [], []
         self.inputs, self.units = stages[0].inputs, stages[len(stages) - 1].units
         self.widest = max([self.inputs] + [stage.units for stage in stages])
@@ -167,7 +169,7 @@ cdef class Network:
         out = output("predict", out, (x.shape[0], self.units), self.dtype, (x,), False)
         cdef isize n = x.shape[0], item = item_size(self.dtype), count = len(self.stages)
         cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // self.widest // ROW_GRAIN * ROW_GRAIN), rows, first
-        cdef Source source = source_of(x)
+        cdef Source source = source_of(x, self.scale)
         cdef Workspace space = None
         if self.idle:
             space = self.idle.pop()
@@ -185,7 +187,7 @@ cdef class Network:
 
     cdef bint direct(self, const Source *source, const int64_t *order) noexcept nogil:
         """Whether rows can be read where they are."""
-        return order == NULL and source.kind == (FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64)
+        return order == NULL and source.scale == 1 and source.kind == (FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64)
 
     cdef const char *batch_of(self, Workspace space, const Source *source, isize first) noexcept nogil:
         return source.data + first * source.cols * source.item if self.direct(source, NULL) \
@@ -255,7 +257,7 @@ cdef class Network:
         takes no step.
         """
         cdef isize n = x.shape[0], rows, i
-        cdef Source inputs = source_of(x), targets = source_of(y)
+        cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
         cdef double *sums = <double *>np.PyArray_DATA(totals)
         cdef double loss, until = fastnn_seconds() + seconds

@@ -1131,3 +1131,30 @@ print(tasks() - before, opened, dict(os.environ) == environment, sorted(strange)
 def test_import_starts_no_thread_writes_no_file_and_takes_only_numpy():
     run = run_python(IMPORT)
     assert (run.stdout, run.stderr) == ("0 [] True [] []\n", "")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rescaling_trains_on_bytes_as_on_their_scaled_numbers(dtype, recwarn):
+    """x * scale is one product in the model's dtype, so scaling first gives the same bits; no warning of bytes."""
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (70, 4, 5)).astype("uint8"), rng.integers(0, 3, 70)
+    scaled = images.astype(dtype) * np.asarray(1 / 255, dtype)
+    built = []
+    for x, rescaling in ((images, [layers.Rescaling(1 / 255)]), (scaled, [])):
+        fastnn.utils.set_random_seed(3)
+        model = models.Sequential([layers.Input((4, 5), dtype=dtype), *rescaling, layers.Flatten(),
+                                   D(9, "relu"), D(3, "softmax")])
+        model.compile("rmsprop", "sparse_categorical_crossentropy")
+        model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+        built.append((model.get_weights(), model.predict(x), model.evaluate(x, y)))
+    for a, b in zip(built[0][0], built[1][0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(built[0][1], built[1][1])
+    assert built[0][2] == built[1][2] and not recwarn.list
+
+
+def test_rescaling_after_dense_is_refused():
+    with pytest.raises(ValueError, match="Rescaling must come before the layers that compute"):
+        models.Sequential([D(3, input_shape=(2,)), layers.Rescaling(2)])
+    with pytest.raises(ValueError, match="scale must be a finite number, received nan"):
+        layers.Rescaling(float("nan"))
