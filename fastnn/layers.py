@@ -7,7 +7,7 @@ import numbers
 
 import numpy as np
 
-from . import _core, activations, initializers
+from . import _core, activations, initializers, inputs
 from .utils import whole_number
 
 
@@ -17,6 +17,8 @@ class Layer:
     name: by default the class in small letters, numbered within the model.  dtype: 'float32' or 'float64'.
     input_shape or input_dim: only needed on a model's first layer.
     """
+
+    scale = 1.0                             # what the layer multiplies its inputs by as they are gathered
 
     def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None):
         if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):
@@ -47,12 +49,12 @@ class Layer:
 
     def __call__(self, x):
         """The layer's output (B, ...) for x (B, ...), building the layer for the shape of x on first use."""
-        from .models import Sequential
-
+        x = np.asarray(x)
         if not self.built:
-            x = np.asarray(x)
-            self.build(x.shape[1:], "float64" if x.dtype == np.float64 else "float32")
-        return Sequential([self]).predict(x)
+            self.build(self.input_shape or x.shape[1:], "float64" if x.dtype == np.float64 else "float32")
+        rows = inputs.as_inputs(x, self.input_shape, self.dtype, type(self).__name__)
+        network = _core.Network(self.stages() or pass_through(self), scale=self.scale)
+        return network.predict(rows).reshape(-1, *self.output_shape)
 
 
 def overwrite(name, array, value):
@@ -62,6 +64,11 @@ def overwrite(name, array, value):
         expected = "a layer that is built and has one" if array is None else f"shape {array.shape}"
         raise ValueError(f"Assigning {name} needs {expected}, received shape {value.shape}.")
     array[...] = value
+
+
+def pass_through(layer):
+    """The one stage of a layer, or of a model that ends in it, that computes nothing."""
+    return [_core.Activation(math.prod(layer.output_shape), "linear", layer.dtype)]
 
 
 def as_shape(shape):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
-from .layers import Flatten, Input, Layer, Rescaling
+from .layers import Flatten, Input, Layer, Rescaling, pass_through
 from .metrics import get as get_metric
 from .utils import next_model_seed, whole_number
 
@@ -110,10 +110,8 @@ class Sequential:
             if not self.layers or not self.built:
                 raise RuntimeError("The model has no layers, or does not know its input. Add layers, and give the "
                                    "first one input_shape=, or call fit(x, y) first.")
-            stages = [stage for layer in self.layers for stage in layer.stages()]
-            if not stages:
-                stages = [_core.Activation(int(np.prod(self.layers[-1].output_shape)), "linear", self.dtype)]
-            scale = math.prod(layer.scale for layer in self.layers if isinstance(layer, Rescaling))
+            stages = [stage for layer in self.layers for stage in layer.stages()] or pass_through(self.layers[-1])
+            scale = math.prod(layer.scale for layer in self.layers)
             self._network = _core.Network(stages, *self._measures(stages), scale)
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network
