@@ -8,6 +8,7 @@ cdef object MATCH_NAMES = {"binary_accuracy": BINARY_MATCH, "categorical_accurac
 
 cdef enum:
     MOST_METRICS = 16
+    LOSS_WORK = 50              # multiply-adds that one element of a loss is worth
     PREDICT_ELEMENTS = 131072   # of the widest stage's output in one chunk of rows
 
 cdef isize rounded(isize bytes) noexcept nogil:
@@ -101,9 +102,6 @@ cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogi
                                     source.cols)
 
 
-cdef enum:
-    LOSS_WORK = 50              # multiply-adds that one element of a loss is worth
-
 cdef struct Measuring:
     const fastnn_kernels *kernels
     char *y_pred
@@ -151,6 +149,12 @@ cdef class Network:
         self.loss = -1 if loss is None else LOSS_NAMES[loss]
         self.trained = len(stages) - (loss in ("softmax_crossentropy", "sigmoid_crossentropy"))
         self.metric_count = len(metrics)
+        for before, after in zip(stages, stages[1:]):
+            if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
+                raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
+                                 "and all must be of one dtype.")
+        if self.trained == 0:
+            raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
         if self.metric_count > MOST_METRICS:
             raise ValueError(f"At most {MOST_METRICS} metrics, received {self.metric_count}.")
         for i, name in enumerate(metrics):
@@ -187,7 +191,8 @@ cdef class Network:
 
     cdef bint direct(self, const Source *source, const int64_t *order) noexcept nogil:
         """Whether rows can be read where they are."""
-        return order == NULL and source.scale == 1 and source.kind == (FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64)
+        cdef int kind = FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64
+        return order == NULL and source.scale == 1 and source.kind == kind
 
     cdef const char *batch_of(self, Workspace space, const Source *source, isize first) noexcept nogil:
         return source.data + first * source.cols * source.item if self.direct(source, NULL) \

@@ -5,6 +5,7 @@
 cdef object ACTIVATION_NAMES = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 cdef object RULE_NAMES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "rmsprop": RMSPROP,
                           "adagrad": ADAGRAD, "adam": ADAM}
+cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD: 1, ADAM: 2}
 
 cdef enum:
     SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
@@ -35,6 +36,9 @@ cdef class Rule:
     def update(self, np.ndarray weight, list slots, np.ndarray gradient, isize step):
         """Weight, and slots in place, take the given step (from 1) with the gradient of their shape."""
         cdef int dtype = real_dtype(weight)
+        if dtype < 0 or len(slots) != RULE_SLOTS[self.numbers.kind]:
+            raise ValueError(f"The rule takes float32 or float64 weights and {RULE_SLOTS[self.numbers.kind]} slots, "
+                             f"received {weight.dtype} and {len(slots)}.")
         for x in [weight, gradient, *slots]:
             if (<object>x).shape != (<object>weight).shape or real_dtype(x) != dtype or not np.PyArray_ISCARRAY_RO(x):
                 raise ValueError("weight, slots and gradient must be C-contiguous arrays of one shape and dtype.")
@@ -125,6 +129,11 @@ cdef class Dense(Stage):
     def __init__(self, np.ndarray weight, np.ndarray bias, str activation):
         self.weight, self.bias = weight, bias
         self.dtype = real_dtype(weight)
+        for x in (weight, bias):
+            if x is not None and (self.dtype < 0 or real_dtype(x) != self.dtype or not np.PyArray_ISCARRAY(x)
+                                  or x.shape[x.ndim - 1] != weight.shape[1] or x.ndim != (2 if x is weight else 1)):
+                raise ValueError("Dense needs a weight (I, O) and a bias (O,) that are writable C-contiguous float32 "
+                                 "or float64 arrays of one dtype.")
         self.inputs, self.units = weight.shape[0], weight.shape[1]
         self.activation = ACTIVATION_NAMES[activation]
         self.bind([[], []])

@@ -220,8 +220,8 @@ RULES = {f.__name__: f for f in (sgd, momentum, nesterov, rmsprop, adagrad, adam
 # batches: x (n, I), index (B,), labels (B,)
 
 
-def gather(x, index):
-    return x[index].astype("float64")
+def gather(x, index, scale=1):
+    return x[index].astype("float64") * scale
 
 
 def one_hot(labels, classes):

@@ -236,7 +236,7 @@ def match(name):
     return Kernel(call, getattr(reference, name), "pt" if name.startswith("categorical") else "pq", ulps(0.5))
 
 
-def gathering(source):
+def gathering(source, scale=1.0):
     """Rows of an array of type source, in an order with repetitions, as they reach the first stage."""
 
     def rows(x):
@@ -244,11 +244,14 @@ def gathering(source):
 
     def call(x):
         array, order = rows(x)
-        network = _core.Network([_core.Activation(x.shape[1], "linear", x.dtype.name)], "mse")
+        network = _core.Network([_core.Activation(x.shape[1], "linear", x.dtype.name)], "mse", scale=scale)
         network.run(paged(array), x, paged(order), 0, 1, len(x), np.zeros(1))
         return network.outputs()[0]
 
-    return Kernel(call, lambda x: reference.gather(*rows(x)), "p", ulps(0.5))
+    def twin(x):
+        return reference.gather(*rows(x), np.float32(scale) if x.dtype == "float64" else scale)
+
+    return Kernel(call, twin, "p", ulps(0.5))
 
 
 ULPS = {"relu": 0, "exp": 1, "log": 1, "tanh": 2, "sigmoid": 2}  # N7 promises 2; exp and log are measured below 0.9
@@ -272,6 +275,7 @@ STAGED = {  # reached through a network or by rows: at least one row and one col
     **{name: loss(name) for name in reference.LOSSES},
     **{name: match(name) for name in ("binary_accuracy", "categorical_accuracy")},
     **{f"gather {source}": gathering(source) for source in ("uint8", "float32", "float64")},
+    "gather uint8 / 255": gathering("uint8", 1 / 255),
 }
 KERNELS = MATRIX | STAGED
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 97, 4095, 4096, 4097]
@@ -715,6 +719,19 @@ def test_losses_on_logits_leave_probabilities(name, dtype, isa):
 
 
 @pytest.mark.parametrize("name", reference.LOSSES)
+def test_losses_have_the_same_bits_on_every_thread_count(name, dtype, isa, set_threads):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((1000, 4)).astype(dtype), ARRAYS["t"](rng, 1000, 3).astype(dtype)
+    model, expected = Model(4, LAST[name][0], name, dtype, metrics=["categorical_accuracy", "mae"]), None
+    for threads in (1, 2, 3, 4):
+        set_threads(threads)
+        results = [model.run(x, y), *(gradient.copy() for gradient in model.gradients(x, y))]
+        expected = expected or results
+        for got, right in zip(results, expected, strict=True):
+            assert_same_bits(got, right, threads)
+
+
+@pytest.mark.parametrize("name", reference.LOSSES)
 def test_a_nan_gives_a_nan_loss_and_takes_no_step(name, dtype, isa):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((5, 4)).astype(dtype), ARRAYS["t"](rng, 5, 3).astype(dtype)
@@ -911,3 +928,17 @@ def test_a_read_only_weight_is_not_updated():
     weight = np.frombuffer(X.tobytes()).reshape(X.shape)
     with pytest.raises(ValueError, match="writable"):
         _core.Rule("sgd", 0.1).update(weight, [], X, 1)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: _core.Rule("adam", 0.1).update(np.ones(3), [], np.ones(3), 1),
+    lambda: _core.Rule("sgd", 0.1).update(np.ones(3, int), [], np.ones(3, int), 1),
+    lambda: _core.Dense(np.ones((3, 3), int), None, "linear"),
+    lambda: _core.Dense(np.ones((3, 3)), np.ones(2), "linear"),
+    lambda: _core.Network([_core.Activation(3, "relu", "float32"),
+                           _core.Dense(np.ones((6, 2), "float32"), None, "linear")]),
+    lambda: _core.Network([_core.Activation(3, "softmax", "float32")], "softmax_crossentropy"),
+], ids=["slots", "integers", "integer weight", "bias", "stages that do not fit", "no stage before the loss"])
+def test_the_drivers_refuse_what_would_read_out_of_bounds(call):
+    with pytest.raises(ValueError):
+        call()
