@@ -80,8 +80,10 @@ typedef struct {
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
 
     /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.
-     * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities. */
-    void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, double scale, isize rows, isize cols);
+     * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities; SOFTMAX_ fills match
+     * (rows), where it is not NULL, on the way as CATEGORICAL_MATCH does. */
+    void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, void *match, double scale,
+                         isize rows, isize cols);
     /* match[r] = 1 where prediction and truth name the same class, else 0 */
     void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols);
 

@@ -56,7 +56,7 @@ cdef extern from "fastnn.h" nogil:
         void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out) noexcept nogil
         void (*column_steps)(const void *x, isize rows, isize cols, isize first, isize last,
                              const fastnn_steps *out) noexcept nogil
-        void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, double scale,
+        void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, void *match, double scale,
                              isize rows, isize cols) noexcept nogil
         void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,
                                isize rows, isize cols) noexcept nogil

@@ -24,6 +24,7 @@ cdef class Workspace:
     cdef char *gradient[2]
     cdef char *targets
     cdef char *losses
+    cdef char *matches
     cdef int64_t *labels
     cdef Lists lists
 
@@ -38,7 +39,7 @@ cdef class Workspace:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
         total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64
         if training:
-            total += 3 * side + rounded(rows * item) + rounded(rows * 8) \
+            total += 3 * side + 2 * rounded(rows * item) + rounded(rows * 8) \
                 + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4) + rounded(widest * 4)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
@@ -53,6 +54,7 @@ cdef class Workspace:
         if training:
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
+            self.matches, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
             self.lists.columns.index, at = <int32_t *>at, at + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4)
             self.lists.columns.count = <int32_t *>at
@@ -108,6 +110,7 @@ cdef struct Measuring:
     const char *y_true
     char *losses
     char *dout
+    char *matches               # taken by the loss on its way, where that is not NULL
     isize rows, cols, item, grain
     int kind
 
@@ -117,8 +120,10 @@ cdef void measure_some_rows(void *context, isize block, int worker) noexcept nog
     cdef isize row = block * job.grain, rows = min(job.grain, job.rows - row), at = row * job.cols * job.item
     cdef char *dout = job.dout + at if job.dout != NULL else NULL
     cdef char *losses = job.losses + row * job.item
+    cdef char *matches = job.matches + row * job.item if job.matches != NULL else NULL
     if job.kind < LOSSES:
-        job.kernels.loss[job.kind](job.y_pred + at, job.y_true + at, losses, dout, 1.0 / job.rows, rows, job.cols)
+        job.kernels.loss[job.kind](job.y_pred + at, job.y_true + at, losses, dout, matches, 1.0 / job.rows, rows,
+                                   job.cols)
     else:
         job.kernels.match[job.kind - LOSSES](job.y_pred + at, job.y_true + at, losses, rows, job.cols)
 
@@ -138,6 +143,7 @@ cdef class Network:
     cdef int metrics[MOST_METRICS]
     cdef double scale
     cdef isize trained          # stages that run before the loss
+    cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef isize last_rows
 
     def __init__(self, list stages, loss=None, metrics=(), double scale=1):
@@ -153,6 +159,7 @@ cdef class Network:
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
                                  "and all must be of one dtype.")
+        self.counts = loss == "softmax_crossentropy" and "categorical_accuracy" in metrics
         if self.trained == 0:
             raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
         if self.metric_count > MOST_METRICS:
@@ -243,14 +250,22 @@ cdef class Network:
             side = 1 - side
         return 0
 
-    cdef double measure(self, Workspace space, isize rows, int kind, char *dout) noexcept nogil:
+    cdef double measure(self, Workspace space, isize rows, int kind, char *dout, char *matches) noexcept nogil:
         """Sum over the batch's rows of a loss or a match; the gradient of its mean into dout unless that is NULL."""
         cdef isize grain = max(ROW_GRAIN, (rows + 2 * fastnn_threads() - 1) // (2 * fastnn_threads()))
         cdef Measuring job = Measuring(kernels_of(self.dtype), space.value[self.trained], space.targets, space.losses,
-                                       dout, rows, self.units, item_size(self.dtype), grain, kind)
+                                       dout, matches, rows, self.units, item_size(self.dtype), grain, kind)
         run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)
-        job.kernels.sum(space.losses, space.losses, rows)
-        return (<float *>space.losses)[0] if self.dtype == FLOAT32 else (<double *>space.losses)[0]
+        return self.sum_of(space.losses, rows)
+
+    cdef double sum_of(self, const char *x, isize n) noexcept nogil:
+        cdef double sum64
+        cdef float sum32
+        if self.dtype == FLOAT32:
+            kernels_of(FLOAT32).sum(x, &sum32, n)
+            return sum32
+        kernels_of(FLOAT64).sum(x, &sum64, n)
+        return sum64
 
     def run(self, np.ndarray x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
             np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30):
@@ -283,12 +298,16 @@ cdef class Network:
                     else <const char *>space.value[0]
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
             with nogil:
-                loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL)
+                loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL,
+                                    space.matches if self.counts else NULL)
             if training and not isfinite(loss):
                 return first, False
             sums[0] += loss
             for i in range(self.metric_count):
-                sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL)
+                if self.counts and self.metrics[i] == LOSSES + CATEGORICAL_MATCH:
+                    sums[1 + i] += self.sum_of(space.matches, rows)
+                else:
+                    sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL, NULL)
             if training:
                 if rule is not None:
                     numbers = rule.at(rule.step + 1)

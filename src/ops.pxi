@@ -133,5 +133,5 @@ def loss(str name, y_pred, y_true, dout=None, double scale=1):
     gradient = None if dout is None else output(name, dout, shape, dtype, (t,), False)
     kernels_of(dtype).loss[<int>LOSS_NAMES[name]](
         np.PyArray_DATA(p), np.PyArray_DATA(t), np.PyArray_DATA(result),
-        NULL if gradient is None else np.PyArray_DATA(gradient), scale, p.shape[0], p.shape[1])
+        NULL if gradient is None else np.PyArray_DATA(gradient), NULL, scale, p.shape[0], p.shape[1])
     return result

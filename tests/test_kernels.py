@@ -718,6 +718,21 @@ def test_losses_on_logits_leave_probabilities(name, dtype, isa):
     assert_same_bits(model.network.predict(x), expected)
 
 
+@pytest.mark.parametrize("units", [2, 3, 10, 16, 17, 33, 100, 5000])
+def test_matches_counted_with_the_loss_equal_their_twin(units, dtype, isa):
+    rng = np.random.default_rng(units)
+    logits, y = rng.standard_normal((40, units)).astype(dtype), ARRAYS["t"](rng, 40, units).astype(dtype)
+    logits[::3] += 8 * y[::3]
+    logits[:9, 0] = logits[:9, -1] = 20     # ties: the first counts
+    y[:4, 0] = y[:9, -1] = 2
+    model = Model(units, ["linear"], "softmax_crossentropy", dtype, metrics=["categorical_accuracy"])
+    right = reference.categorical_accuracy(model.network.predict(logits), y).sum()
+    assert 4 <= right < 40
+    assert model.run(logits, y)[1] == right
+    logits[0, units // 2] = NAN
+    assert model.run(logits, y)[1] == right - 1
+
+
 @pytest.mark.parametrize("name", reference.LOSSES)
 def test_losses_have_the_same_bits_on_every_thread_count(name, dtype, isa, set_threads):
     rng = np.random.default_rng(0)
