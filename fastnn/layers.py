@@ -177,7 +177,9 @@ class Dense(Layer):
         self.weights = [w for w in (self.weight, self.bias) if w is not None]
 
     def _parameter(self, initializer, shape, seed, stream):
-        return np.ascontiguousarray(initializer(shape, seed, stream), self.dtype)
+        array = _core.aligned(shape, self.dtype)
+        overwrite("a parameter its initial value", array, initializer(shape, seed, stream))
+        return array
 
     def stages(self):
         """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""

@@ -51,7 +51,7 @@ class Optimizer:
                              "Give each model an optimizer of its own.")
 
     def first_slot(self, weight):
-        return np.zeros_like(weight)
+        return _core.aligned(weight.shape, weight.dtype)
 
     def rule(self):
         """The compiled rule with today's numbers, or None for an optimizer written in Python."""
@@ -133,7 +133,7 @@ class Adagrad(Optimizer):
         self.check("initial_accumulator_value", initial_accumulator_value)
 
     def first_slot(self, weight):
-        return np.full_like(weight, self.initial_accumulator_value)
+        return _core.aligned(weight.shape, weight.dtype, self.initial_accumulator_value)
 
     def numbers(self):
         return {"learning_rate": self.learning_rate, "epsilon": self.epsilon}

@@ -1,5 +1,8 @@
 # From Python objects to C-contiguous arrays of float32 or float64.
 
+cdef enum:
+    CACHE_LINE = 64
+
 cdef object DTYPE_NAMES = ("float32", "float64")
 
 
@@ -23,6 +26,16 @@ cdef np.ndarray as_real(str function, str name, object value, int dtype=-1):
     if dtype < 0:
         dtype = FLOAT32 if x.dtype.itemsize == 4 else FLOAT64
     return numpy.require(x, DTYPE_NAMES[dtype], "CA").reshape(x.shape)
+
+
+def aligned(tuple shape, dtype, value=0):
+    """A new array, full of value, whose rows' vectors cross no cache line: its data begins at one."""
+    cdef isize size = numpy.prod(shape, dtype="int64") * numpy.dtype(dtype).itemsize
+    memory = numpy.empty(size + CACHE_LINE, "uint8")
+    cdef isize start = CACHE_LINE - <isize>(<size_t>np.PyArray_DATA(memory) % CACHE_LINE)
+    array = memory[start:start + size].view(dtype).reshape(shape)
+    array.fill(value)
+    return array
 
 
 cdef np.ndarray empty(tuple shape, int dtype):

@@ -20,8 +20,9 @@ enum { MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENT
 enum { BINARY_MATCH, CATEGORICAL_MATCH, MATCHES };
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
 
-/* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero. */
-enum { SKIP_ROWS = 4 };
+/* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
+ * What writes a list may write STEPS_MARGIN elements past its end. */
+enum { SKIP_ROWS = 2, STEPS_MARGIN = 16 };
 
 typedef struct {
     isize pitch;            /* list j is index[j * pitch] to index[j * pitch + count[j] - 1] */
@@ -71,12 +72,12 @@ typedef struct {
     void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols);        /* row by row a dot */
 
     /* products */
-    isize panel;                                                /* columns of a register tile */
+    isize panel, list_panel;                                    /* columns of a register tile, without and with steps */
     void (*product)(const fastnn_product *p);
     /* the same, but parameter (rows, cols; stride out_row) takes a step of rule with the product as its gradient */
     void (*product_update)(const fastnn_product *p, const fastnn_rule *rule, const fastnn_parameter *parameter);
     void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);  /* out (cols, rows) */
-    void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns; pitch > cols */
+    void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns */
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
 
     /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.
@@ -88,7 +89,7 @@ typedef struct {
     void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols);
 
     /* weight (n) takes a step of rule with its gradient (n) */
-    void (*update[RULES])(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient, isize n);
+    void (*update)(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient, isize n);
 
     /* out[r] = x[index[r]] * scale for rows of cols elements; index NULL takes rows 0, 1, ... */
     void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale, isize rows, isize cols);

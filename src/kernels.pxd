@@ -12,7 +12,7 @@ cdef extern from "fastnn.h" nogil:
         LOSSES
         BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
-        SKIP_ROWS, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
+        SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
 
     ctypedef struct fastnn_steps:
         isize pitch
@@ -48,7 +48,7 @@ cdef extern from "fastnn.h" nogil:
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
         void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
-        isize panel
+        isize panel, list_panel
         void (*product)(const fastnn_product *p) noexcept nogil
         void (*product_update)(const fastnn_product *p, const fastnn_rule *rule,
                                const fastnn_parameter *parameter) noexcept nogil
@@ -60,8 +60,8 @@ cdef extern from "fastnn.h" nogil:
                              isize rows, isize cols) noexcept nogil
         void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,
                                isize rows, isize cols) noexcept nogil
-        void (*update[RULES])(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
-                              isize n) noexcept nogil
+        void (*update)(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
+                       isize n) noexcept nogil
         void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale,
                                 isize rows, isize cols) noexcept nogil
         void (*one_hot)(const int64_t *label, void *out, isize rows, isize cols) noexcept nogil

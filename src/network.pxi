@@ -31,7 +31,7 @@ cdef class Workspace:
     def __cinit__(self, Network network, isize rows, bint training):
         cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, widest = network.widest, total, i
         cdef list widths = [network.inputs] + [stage.units for stage in network.stages]
-        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * (widest + 1) * 4)
+        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * (widest + STEPS_MARGIN) * 4)
         cdef isize counted = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * 4)
         cdef isize side = rounded(rows * widest * item)
         self.rows, self.training = rows, training
@@ -40,7 +40,7 @@ cdef class Workspace:
         total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64
         if training:
             total += 3 * side + 2 * rounded(rows * item) + rounded(rows * 8) \
-                + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4) + rounded(widest * 4)
+                + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4) + rounded(widest * 4)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
         if self.memory == NULL or self.value == NULL:
@@ -56,7 +56,7 @@ cdef class Workspace:
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
-            self.lists.columns.index, at = <int32_t *>at, at + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * rows * 4)
+            self.lists.columns.index, at = <int32_t *>at, at + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
             self.lists.columns.count = <int32_t *>at
 
     def __dealloc__(self):

@@ -22,13 +22,14 @@ cdef struct Product:
 
 cdef void run_product(Product *job, isize work) noexcept nogil:
     """Cuts the product into blocks; `work` is the number of multiply-adds that will really be done."""
-    cdef isize panel = job.kernels.panel, rows = job.whole.rows, cols = job.whole.cols, blocks, most
+    cdef isize panel = job.kernels.list_panel if job.whole.steps != NULL and job.rule == NULL else job.kernels.panel
+    cdef isize rows = job.whole.rows, cols = job.whole.cols, blocks, most
     if rows == 0 or cols == 0:
         return
     cdef isize panels = (cols + panel - 1) // panel
     job.row_blocks, job.row_height, job.col_width = 1, rows, cols
     if work < SERIAL_WORK or fastnn_threads() == 1:
-        if job.transposed_b or job.whole.b_row * job.item >= FAR_ROW:
+        if job.transposed_b or job.rule != NULL or job.whole.b_row * job.item >= FAR_ROW:
             job.col_width = panel
     else:
         job.col_width = panel
@@ -69,6 +70,8 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
         p.steps = &steps
     if job.rule != NULL:
         parameter = moved(&job.parameter, at)
+        if p.rows > ROW_GRAIN and p.k * p.cols * item <= FASTNN_SCRATCH_BYTES:
+            copy_panel(&p, <const char *>p.b, p.b_row, item)
         job.kernels.product_update(&p, job.rule, &parameter)
         return
     p.out = <char *>p.out + at
@@ -78,6 +81,15 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
         job.kernels.product(&p)
     if job.activation != LINEAR or job.derivative != LINEAR:
         finish(job, &p, at)
+
+
+cdef void copy_panel(fastnn_product *p, const char *b, isize b_row, isize item) noexcept nogil:
+    """Takes b's first k rows together from the thread's scratch, where they do not drive each other out of L1."""
+    cdef char *scratch = <char *>fastnn_scratch()
+    cdef isize step, bytes = p.cols * item
+    for step in range(p.k):
+        memcpy(scratch + step * bytes, b + step * b_row * item, <size_t>bytes)
+    p.b, p.b_row = scratch, p.cols
 
 
 cdef fastnn_parameter moved(const fastnn_parameter *parameter, isize offset) noexcept nogil:
@@ -93,7 +105,7 @@ cdef fastnn_parameter moved(const fastnn_parameter *parameter, isize offset) noe
 cdef void panels_of_k(const Product *job, fastnn_product *whole) noexcept nogil:
     """The product with b copied, panel by panel of k, into the thread's scratch; one panel of columns at a time."""
     cdef fastnn_product p = whole[0]
-    cdef isize depth = FASTNN_SCRATCH_BYTES // (job.kernels.panel * job.item), item = job.item, k = 0, step
+    cdef isize depth = FASTNN_SCRATCH_BYTES // (job.kernels.panel * job.item), item = job.item, k = 0
     cdef char *scratch = <char *>fastnn_scratch()
     cdef const char *b = <const char *>whole.b
     p.b, p.b_row = scratch, p.cols
@@ -103,8 +115,7 @@ cdef void panels_of_k(const Product *job, fastnn_product *whole) noexcept nogil:
         if job.transposed_b:
             job.kernels.transpose(b + k * item, whole.b_row, scratch, p.cols, p.cols, p.k)
         else:
-            for step in range(p.k):
-                memcpy(scratch + step * p.cols * item, b + (k + step) * whole.b_row * item, <size_t>(p.cols * item))
+            copy_panel(&p, b + k * whole.b_row * item, whole.b_row, item)
         job.kernels.product(&p)
         p.init, p.init_row = p.out, p.out_row
         k += depth

@@ -30,15 +30,15 @@ typedef int64_t whole;
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
-enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4 };
+enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4, LIST_VECS = 8 };
 #elif defined(__AVX2__)
 #include <immintrin.h>
-enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3 };
+enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3, LIST_VECS = 6 };
 #elif defined(__aarch64__)
 #include <arm_neon.h>
-enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4 };
+enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4, LIST_VECS = 8 };
 #else
-enum { VECTOR_BYTES = 16, TILE_ROWS = 4, TILE_VECS = 2 };
+enum { VECTOR_BYTES = 16, TILE_ROWS = 4, TILE_VECS = 2, LIST_VECS = 4 };
 #endif
 enum { LANES = VECTOR_BYTES / sizeof(real) };
 
@@ -119,5 +119,22 @@ INLINE unsigned v_bits(ivec mask) {
     return bits;
 }
 #endif
+
+/* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */
+INLINE isize list_bits(int32_t *out, int32_t first, unsigned bits) {
+#if defined(__AVX512F__)
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i all = _mm512_add_epi32(_mm512_set1_epi32(first), lane);
+    _mm512_storeu_si512(out, _mm512_maskz_compress_epi32((__mmask16)bits, all));
+    return __builtin_popcount(bits);
+#else
+    isize count = 0;
+    UNROLL for (int i = 0; i < 16; i++) {       /* written always, kept where the bit is set */
+        out[count] = first + i;
+        count += bits >> i & 1;
+    }
+    return count;
+#endif
+}
 
 #endif

@@ -9,7 +9,7 @@ cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD:
 
 cdef enum:
     SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
-    COLUMN_GRAIN = 112          # columns of a block of lists, a multiple of SKIP_ROWS
+    COLUMN_GRAIN = 64           # columns of a block of lists, as many as column_steps takes together
     SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
 
 cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which nothing is skipped
@@ -49,7 +49,7 @@ cdef class Rule:
         cdef const void *data = np.PyArray_DATA(gradient)
         cdef isize n = np.PyArray_SIZE(weight)
         with nogil:
-            kernels_of(dtype).update[rule.kind](&rule, &parameter, data, n)
+            kernels_of(dtype).update(&rule, &parameter, data, n)
 
 
 cdef double power(double base, isize exponent) noexcept nogil:
@@ -259,7 +259,7 @@ cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, 
                       fastnn_steps *steps) noexcept nogil:
     """The share of steps that remain, from lists for all rows, or from a sample that showed no use in them."""
     cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
-    steps.pitch = cols + 1      # row_steps writes one past the end of a full list
+    steps.pitch = cols + STEPS_MARGIN
     kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
     if share_of(steps, 1, cols) >= DENSE_SHARE:
         return 1
@@ -271,7 +271,7 @@ cdef double list_columns(const fastnn_kernels *kernels, const char *x, isize row
                          fastnn_steps *steps) noexcept nogil:
     cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
     cdef isize middle = cols // 2 // SKIP_ROWS * SKIP_ROWS, sample
-    steps.pitch = rows
+    steps.pitch = rows + STEPS_MARGIN
     sample = min(middle + 16 * SKIP_ROWS, cols)
     kernels.column_steps(x, rows, cols, middle, sample, steps)
     cdef fastnn_steps seen = steps[0]
