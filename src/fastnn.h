@@ -72,7 +72,8 @@ typedef struct {
     void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols);        /* row by row a dot */
 
     /* products */
-    isize panel, list_panel;                                    /* columns of a register tile, without and with steps */
+    /* columns of a register tile: of product without steps and with them, and of product_update with steps */
+    isize panel, list_panel, update_panel;
     void (*product)(const fastnn_product *p);
     /* the same, but parameter (rows, cols; stride out_row) takes a step of rule with the product as its gradient */
     void (*product_update)(const fastnn_product *p, const fastnn_rule *rule, const fastnn_parameter *parameter);

@@ -48,7 +48,7 @@ cdef extern from "fastnn.h" nogil:
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
         void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
-        isize panel, list_panel
+        isize panel, list_panel, update_panel
         void (*product)(const fastnn_product *p) noexcept nogil
         void (*product_update)(const fastnn_product *p, const fastnn_rule *rule,
                                const fastnn_parameter *parameter) noexcept nogil

@@ -22,7 +22,8 @@ cdef struct Product:
 
 cdef void run_product(Product *job, isize work) noexcept nogil:
     """Cuts the product into blocks; `work` is the number of multiply-adds that will really be done."""
-    cdef isize panel = job.kernels.list_panel if job.whole.steps != NULL and job.rule == NULL else job.kernels.panel
+    cdef isize panel = (job.kernels.panel if job.whole.steps == NULL else job.kernels.list_panel if job.rule == NULL
+                        else job.kernels.update_panel)
     cdef isize rows = job.whole.rows, cols = job.whole.cols, blocks, most
     if rows == 0 or cols == 0:
         return

@@ -33,7 +33,7 @@ typedef int64_t whole;
 enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4, LIST_VECS = 8 };
 #elif defined(__AVX2__)
 #include <immintrin.h>
-enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3, LIST_VECS = 6 };
+enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3, LIST_VECS = 4 };
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4, LIST_VECS = 8 };
