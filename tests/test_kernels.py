@@ -639,6 +639,16 @@ def test_one_step_on_paper(name, numbers, step, gradient, before, after, dtype, 
         np.testing.assert_allclose(got, right, rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("name", ["rmsprop", "adagrad"])
+def test_a_gradient_of_zero_moves_nothing_even_without_epsilon(name, dtype, isa):
+    gradient = np.zeros(67, dtype)
+    gradient[[3, 40]] = 2
+    weight, slot = np.ones(67, dtype), np.zeros(67, dtype)
+    _core.Rule(name, 0.5, rho=0, epsilon=0).update(weight, [slot], gradient, 1)
+    assert_same_bits(weight, 1 - gradient / 4)      # 0.5 * 2 / sqrt(2^2)
+    assert_same_bits(slot, gradient * gradient)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_fifty_steps_follow_the_twin(name, dtype, isa):
     rng = np.random.default_rng(0)

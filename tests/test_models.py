@@ -1158,3 +1158,12 @@ def test_rescaling_after_dense_is_refused():
         models.Sequential([D(3, input_shape=(2,)), layers.Rescaling(2)])
     with pytest.raises(ValueError, match="scale must be a finite number, received nan"):
         layers.Rescaling(float("nan"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam"])
+def test_parameters_and_slots_begin_at_a_cache_line(optimizer):
+    model = models.Sequential([layers.Dense(5, input_shape=(3,)), layers.Dense(300), layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    model.train_on_batch(np.ones((2, 3), "float32"), np.ones((2, 1), "float32"))
+    slots = [slot for slots in model.optimizer.slots for slot in slots]
+    assert [array.ctypes.data % 64 for array in (*model.weights, *slots)] == [0] * (6 + len(slots))
