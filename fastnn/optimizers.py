@@ -5,8 +5,6 @@ Each names a compiled rule, its numbers, and the slots: arrays of a weight's sha
 import math
 import numbers
 
-import numpy as np
-
 from . import _core
 from .utils import look_up
 

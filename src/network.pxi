@@ -56,7 +56,8 @@ cdef class Workspace:
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
-            self.lists.columns.index, at = <int32_t *>at, at + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
+            self.lists.columns.index = <int32_t *>at
+            at += rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
             self.lists.columns.count = <int32_t *>at
 
     def __dealloc__(self):
