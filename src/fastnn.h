@@ -29,16 +29,26 @@ typedef struct {
     int32_t *index, *count;
 } fastnn_steps;
 
+/* The elements of a sparse matrix that are stored, row by row: row r has index[i] and value[i] for i from start[r] to
+ * start[r + 1] - 1, in increasing index. */
+typedef struct {
+    int64_t *start;
+    int32_t *index;
+    void *value;
+} fastnn_entries;
+
 /* out (rows, cols) = init + a . b, over k in increasing order; one FMA chain an element (N1).
  * a (rows, k) is read at a[r * a_row + s * a_step], which covers a transposed a; b (k, cols) has contiguous rows.
  * init is NULL for zero, a row (init_row 0) for a bias (N4), or out itself to resume a sum (N2).
- * steps, where it is not NULL, lists the k worth visiting for each SKIP_ROWS rows of a (N8). */
+ * steps, where it is not NULL, lists the k worth visiting for each SKIP_ROWS rows of a (N8); entries, where it is not
+ * NULL, is a itself. */
 typedef struct {
     const void *a, *b, *init;
     void *out;
     isize a_row, a_step, b_row, init_row, out_row;
     isize rows, cols, k;
     const fastnn_steps *steps;
+    const fastnn_entries *entries;
 } fastnn_product;
 
 /* An optimizer's rule with this step's numbers; slots are the arrays that it keeps for each weight. */
@@ -80,6 +90,7 @@ typedef struct {
     void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);  /* out (cols, rows) */
     void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out);      /* lists of columns */
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
+    void (*column_entries)(const fastnn_entries *x, isize rows, isize cols, const fastnn_entries *out); /* x transposed */
 
     /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.
      * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities; SOFTMAX_ fills match

@@ -19,6 +19,11 @@ cdef extern from "fastnn.h" nogil:
         int32_t *index
         int32_t *count
 
+    ctypedef struct fastnn_entries:
+        int64_t *start
+        int32_t *index
+        void *value
+
     ctypedef struct fastnn_product:
         const void *a
         const void *b
@@ -27,6 +32,7 @@ cdef extern from "fastnn.h" nogil:
         isize a_row, a_step, b_row, init_row, out_row
         isize rows, cols, k
         const fastnn_steps *steps
+        const fastnn_entries *entries
 
     ctypedef struct fastnn_rule:
         int kind
@@ -56,6 +62,8 @@ cdef extern from "fastnn.h" nogil:
         void (*row_steps)(const void *x, isize rows, isize cols, const fastnn_steps *out) noexcept nogil
         void (*column_steps)(const void *x, isize rows, isize cols, isize first, isize last,
                              const fastnn_steps *out) noexcept nogil
+        void (*column_entries)(const fastnn_entries *x, isize rows, isize cols,
+                               const fastnn_entries *out) noexcept nogil
         void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, void *match, double scale,
                              isize rows, isize cols) noexcept nogil
         void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,

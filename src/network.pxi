@@ -18,8 +18,10 @@ cdef isize rounded(isize bytes) noexcept nogil:
 cdef class Workspace:
     """The buffers of one pass over up to `rows` rows: one block of memory, cut up."""
     cdef readonly isize rows
-    cdef readonly bint training
+    cdef readonly bint training, sparse
     cdef char *memory
+    cdef char *entries          # index and value of the batch's entries; grows with them
+    cdef isize most_entries, item
     cdef char **value           # value[0] is the batch, value[i + 1] the output of stage i
     cdef char *gradient[2]
     cdef char *targets
@@ -28,16 +30,20 @@ cdef class Workspace:
     cdef int64_t *labels
     cdef Lists lists
 
-    def __cinit__(self, Network network, isize rows, bint training):
-        cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, widest = network.widest, total, i
-        cdef list widths = [network.inputs] + [stage.units for stage in network.stages]
+    def __cinit__(self, Network network, isize rows, bint training, bint sparse=False):
+        cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, total, i
+        cdef list widths = [0 if sparse else network.inputs] + [stage.units for stage in network.stages]
+        cdef isize widest = max(widths)
         cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * (widest + STEPS_MARGIN) * 4)
         cdef isize counted = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * 4)
         cdef isize side = rounded(rows * widest * item)
-        self.rows, self.training = rows, training
+        cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
+        cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
+        self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
         if float(rows) * widest * item * (count + 4) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
-        total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64
+        total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64 \
+            + row_starts + column_starts
         if training:
             total += 3 * side + 2 * rounded(rows * item) + rounded(rows * 8) \
                 + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4) + rounded(widest * 4)
@@ -51,6 +57,8 @@ cdef class Workspace:
             at += rounded(rows * <isize>widths[i] * item)
         self.lists.rows.index, at = <int32_t *>at, at + listed
         self.lists.rows.count, at = <int32_t *>at, at + counted
+        self.lists.row_entries.start, at = <int64_t *>at, at + row_starts
+        self.lists.column_entries.start, at = <int64_t *>at, at + column_starts
         if training:
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
@@ -60,8 +68,27 @@ cdef class Workspace:
             at += rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
             self.lists.columns.count = <int32_t *>at
 
+    cdef int reserve(self, isize count) except -1 nogil:
+        """Room for `count` entries by rows and, in training, by columns."""
+        cdef fastnn_entries *rows = &self.lists.row_entries
+        cdef fastnn_entries *columns = &self.lists.column_entries
+        cdef isize most = count + count // 4, values = rounded(most * self.item), indices = rounded(most * 4)
+        if self.entries != NULL and count <= self.most_entries:
+            return 0
+        free(self.entries)
+        self.entries = <char *>aligned_alloc(64, <size_t>((values + indices) * (2 if self.training else 1) + 64))
+        if self.entries == NULL:
+            raise MemoryError(f"No memory for the {count} entries of a batch. Use a smaller batch_size.")
+        self.most_entries = most
+        rows.value, rows.index = self.entries, <int32_t *>(self.entries + values)
+        if self.training:
+            columns.value = self.entries + values + indices
+            columns.index = <int32_t *>(self.entries + 2 * values + indices)
+        return 0
+
     def __dealloc__(self):
         free(self.memory)
+        free(self.entries)
         free(self.value)
 
 
@@ -71,13 +98,23 @@ cdef struct Source:
     isize cols, item
     int kind                    # FROM_*, or SOURCES for int64 labels
     double scale
+    const int64_t *start        # of sparse rows, with index; data holds their values
+    const int32_t *index
 
 
-cdef Source source_of(np.ndarray x, double scale=1):
+cdef Source source_of(object rows, double scale=1):
+    cdef SparseRows sparse = rows if isinstance(rows, SparseRows) else None
+    cdef np.ndarray x = rows if sparse is None else sparse.value
     cdef int number = np.PyArray_TYPE(x)
     cdef Source source
+    memset(&source, 0, sizeof(source))
+    if sparse is not None:
+        source.start = <const int64_t *>np.PyArray_DATA(sparse.start)
+        source.index = <const int32_t *>np.PyArray_DATA(sparse.index)
     source.data, source.item, source.scale = <const char *>np.PyArray_DATA(x), x.itemsize, scale
     source.cols = np.PyArray_SIZE(x) // x.shape[0] if x.ndim > 1 and x.shape[0] else 1
+    if sparse is not None:
+        source.cols = sparse.inputs
     source.kind = (FROM_UINT8 if number == np.NPY_UINT8 else FROM_FLOAT32 if number == np.NPY_FLOAT32
                    else FROM_FLOAT64 if number == np.NPY_FLOAT64 else SOURCES)
     return source
@@ -176,22 +213,33 @@ cdef class Network:
         return (isinstance(x, numpy.ndarray) and (<np.ndarray>x).ndim == 2 and (<np.ndarray>x).shape[1] == self.inputs
                 and real_dtype(x) == self.dtype and np.PyArray_ISCARRAY_RO(x))
 
-    def predict(self, np.ndarray x, out=None):
-        """(n, units), or out, from x (n, inputs): uint8, float32 or float64, C-contiguous."""
-        out = output("predict", out, (x.shape[0], self.units), self.dtype, (x,), False)
-        cdef isize n = x.shape[0], item = item_size(self.dtype), count = len(self.stages)
-        cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // self.widest // ROW_GRAIN * ROW_GRAIN), rows, first
+    cdef bint is_sparse(self, x) except -1:
+        """Whether x is SparseRows, which only a first Dense stage of as many inputs takes."""
+        if not isinstance(x, SparseRows):
+            return False
+        if not isinstance(self.stages[0], Dense) or (<SparseRows>x).inputs != self.inputs:
+            raise ValueError(f"Sparse rows of {(<SparseRows>x).inputs} columns need a first stage Dense of as many "
+                             f"inputs, received {type(self.stages[0]).__name__} of {self.inputs}. Pass a dense array.")
+        return True
+
+    def predict(self, x, out=None):
+        """(n, units), or out, from x (n, inputs): SparseRows, or uint8, float32 or float64, C-contiguous."""
+        cdef bint sparse = self.is_sparse(x)
+        cdef isize n = len(x), widest = max([stage.units for stage in self.stages]) if sparse else self.widest
+        out = output("predict", out, (n, self.units), self.dtype, (x.value if sparse else x,), False)
+        cdef isize item = item_size(self.dtype), count = len(self.stages)
+        cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // widest // ROW_GRAIN * ROW_GRAIN), rows, first
         cdef Source source = source_of(x, self.scale)
         cdef Workspace space = None
         if self.idle:
             space = self.idle.pop()
-        if space is None or space.rows < min(n, most):
-            space = Workspace(self, min(max(n, 1), most), False)
+        if space is None or space.rows < min(n, most) or space.sparse != sparse:
+            space = Workspace(self, min(max(n, 1), most), False, sparse)
         cdef char *to = <char *>np.PyArray_DATA(out)
         for first in range(0, n, most):
             rows = min(most, n - first)
             self.load(space, &source, NULL, first, rows, space.value[0])
-            self.forward(space, self.batch_of(space, &source, first), rows, count, to + first * self.units * item)
+            self.forward(space, self.batch_of(space, &source, NULL, first), rows, count, to + first * self.units * item)
             if n > most:
                 PyErr_CheckSignals()
         self.idle.append(space)
@@ -200,24 +248,44 @@ cdef class Network:
     cdef bint direct(self, const Source *source, const int64_t *order) noexcept nogil:
         """Whether rows can be read where they are."""
         cdef int kind = FROM_FLOAT32 if self.dtype == FLOAT32 else FROM_FLOAT64
-        return order == NULL and source.scale == 1 and source.kind == kind
+        return order == NULL and source.start == NULL and source.scale == 1 and source.kind == kind
 
-    cdef const char *batch_of(self, Workspace space, const Source *source, isize first) noexcept nogil:
-        return source.data + first * source.cols * source.item if self.direct(source, NULL) \
+    cdef const char *batch_of(self, Workspace space, const Source *source, const int64_t *order,
+                              isize first) noexcept nogil:
+        if source.start != NULL:
+            return NULL
+        return source.data + first * source.cols * source.item if self.direct(source, order) \
             else <const char *>space.value[0]
 
-    cdef void load(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
-                   char *out) noexcept nogil:
-        """The batch's rows of source into out, unless they can stay where they are."""
+    cdef int load(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
+                  char *out) except -1 nogil:
+        """The batch's rows of source into out, unless they can stay where they are; sparse ones into the lists."""
         cdef Gathering job
         cdef isize r
         if source.kind == SOURCES:
             for r in range(rows):
                 space.labels[r] = (<const int64_t *>source.data)[order[first + r] if order != NULL else first + r]
             kernels_of(self.dtype).one_hot(space.labels, out, rows, self.units)
+        elif source.start != NULL:
+            self.load_entries(space, source, order, first, rows)
         elif not self.direct(source, order):
             job = Gathering(kernels_of(self.dtype), source, order, out, rows, item_size(self.dtype), first)
             run_blocks(gather_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, rows * source.cols)
+        return 0
+
+    cdef int load_entries(self, Workspace space, const Source *source, const int64_t *order, isize first,
+                          isize rows) except -1 nogil:
+        cdef fastnn_entries *out = &space.lists.row_entries
+        cdef EntryGathering job = EntryGathering(kernels_of(self.dtype), source, order, out, rows,
+                                                 item_size(self.dtype), first)
+        cdef isize r, row
+        out.start[0] = 0
+        for r in range(rows):
+            row = row_of(order, first + r)
+            out.start[r + 1] = out.start[r] + source.start[row + 1] - source.start[row]
+        space.reserve(out.start[rows])
+        run_blocks(gather_some_entries, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, out.start[rows])
+        return 0
 
     cdef int forward(self, Workspace space, const char *x, isize rows, isize count, char *last) except -1:
         """Through the first `count` stages; the last one writes to `last`."""
@@ -268,16 +336,17 @@ cdef class Network:
         kernels_of(FLOAT64).sum(x, &sum64, n)
         return sum64
 
-    def run(self, np.ndarray x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
+    def run(self, x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
             np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30):
-        """Batches first .. last - 1 of x (n, inputs) and y (n, units) or labels (n,), in `order` (n,) if given.
+        """Batches first .. last - 1 of x (n, inputs), an array or SparseRows, and y (n, units) or labels (n,), in `order` (n,) if given.
 
         training takes a step with `rule`, or without one leaves the gradients in the stages.  totals (1 + metrics)
         float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,
         after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is not finite
         takes no step.
         """
-        cdef isize n = x.shape[0], rows, i
+        cdef bint sparse = self.is_sparse(x)
+        cdef isize n = len(x), rows, i
         cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
         cdef double *sums = <double *>np.PyArray_DATA(totals)
@@ -287,16 +356,15 @@ cdef class Network:
         cdef const char *batch
         if self.idle_training:
             space = self.idle_training.pop()
-        if space is None or space.rows < min(batch_size, n):
-            space = Workspace(self, max(min(batch_size, n), 1), True)
+        if space is None or space.rows < min(batch_size, n) or space.sparse != sparse:
+            space = Workspace(self, max(min(batch_size, n), 1), True, sparse)
         self.last = space
         while first < last:
             rows = self.last_rows = min(batch_size, n - first * batch_size)
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
                 self.load_targets(space, &targets, index, first * batch_size, rows)
-                batch = inputs.data + first * batch_size * inputs.cols * inputs.item if self.direct(&inputs, index) \
-                    else <const char *>space.value[0]
+                batch = self.batch_of(space, &inputs, index, first * batch_size)
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
             with nogil:
                 loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL,
@@ -323,12 +391,13 @@ cdef class Network:
         self.idle_training.append(space)
         return first, True
 
-    cdef void load_targets(self, Workspace space, const Source *source, const int64_t *order, isize first,
-                           isize rows) noexcept nogil:
+    cdef int load_targets(self, Workspace space, const Source *source, const int64_t *order, isize first,
+                          isize rows) except -1 nogil:
         self.load(space, source, order, first, rows, space.targets)
         if self.direct(source, order):
             memcpy(space.targets, source.data + first * source.cols * source.item,
                    <size_t>(rows * self.units * source.item))
+        return 0
 
     cdef void finish_gradient(self, Workspace space, isize rows):
         """The derivative of a last Dense stage's own activation, which no stage after it applies."""

@@ -57,6 +57,7 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
     cdef fastnn_product p = job.whole
     cdef fastnn_parameter parameter
     cdef fastnn_steps steps
+    cdef fastnn_entries entries
     cdef isize item = job.item, row = block % job.row_blocks * job.row_height
     cdef isize col = block // job.row_blocks * job.col_width, at = (row * p.out_row + col) * item
     p.rows, p.cols = min(job.row_height, p.rows - row), min(job.col_width, p.cols - col)
@@ -69,6 +70,10 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
         steps.index += row // SKIP_ROWS * steps.pitch
         steps.count += row // SKIP_ROWS
         p.steps = &steps
+    if p.entries != NULL:
+        entries = p.entries[0]
+        entries.start += row
+        p.entries = &entries
     if job.rule != NULL:
         parameter = moved(&job.parameter, at)
         if p.rows > ROW_GRAIN and p.k * p.cols * item <= FASTNN_SCRATCH_BYTES:
@@ -76,7 +81,8 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
         job.kernels.product_update(&p, job.rule, &parameter)
         return
     p.out = <char *>p.out + at
-    if job.transposed_b or (p.steps == NULL and p.rows > ROW_GRAIN and p.b_row * item >= FAR_ROW):
+    if job.transposed_b or (p.steps == NULL and p.entries == NULL and p.rows > ROW_GRAIN
+                             and p.b_row * item >= FAR_ROW):
         panels_of_k(job, &p)
     else:
         job.kernels.product(&p)

@@ -74,10 +74,11 @@ cdef fastnn_parameter as_parameter(np.ndarray weight, list slots):
 
 cdef struct Lists:
     fastnn_steps rows, columns
+    fastnn_entries row_entries, column_entries      # of the batch, where its rows are sparse
 
 
 cdef class Stage:
-    """Maps (B, inputs) to (B, units)."""
+    """Maps (B, inputs) to (B, units).  x is NULL where the batch is sparse: it is in the lists, for Dense alone."""
     cdef readonly isize inputs, units
     cdef int dtype, activation
 
@@ -170,7 +171,10 @@ cdef class Dense(Stage):
         job.whole.init = self.bias_at.weight
         job.activation = self.activation
         cdef double share = 1
-        if self.units >= SKIP_UNITS:
+        if x == NULL:
+            share = share_of_entries(&lists.row_entries, rows, self.inputs)
+            job.whole.entries = &lists.row_entries
+        elif self.units >= SKIP_UNITS:
             share = list_rows(job.kernels, x, rows, self.inputs, &lists.rows)
             job.whole.steps = &lists.rows if share < DENSE_SHARE else NULL
         run_product(&job, <isize>(share * rows * self.inputs * self.units))
@@ -210,7 +214,11 @@ cdef class Dense(Stage):
         job.whole.rows, job.whole.k, job.whole.cols = self.inputs, rows, self.units
         job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = 1, self.inputs, self.units, self.units
         cdef double share = 1
-        if self.units >= SKIP_UNITS:
+        if x == NULL:
+            share = share_of_entries(&lists.row_entries, rows, self.inputs)
+            job.kernels.column_entries(&lists.row_entries, rows, self.inputs, &lists.column_entries)
+            job.whole.entries = &lists.column_entries
+        elif self.units >= SKIP_UNITS:
             share = list_columns(job.kernels, x, rows, self.inputs, &lists.columns)
             job.whole.steps = &lists.columns if share < DENSE_SHARE else NULL
         self.step_or_store(&job, 0, rule, &self.weight_at)
@@ -253,6 +261,10 @@ cdef double share_of(const fastnn_steps *steps, isize blocks, isize most) noexce
     for i in range(blocks):
         total += steps.count[i]
     return <double>total / <double>(max(blocks, 1) * max(most, 1))
+
+
+cdef double share_of_entries(const fastnn_entries *entries, isize rows, isize cols) noexcept nogil:
+    return <double>entries.start[rows] / (<double>rows * cols)
 
 
 cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
