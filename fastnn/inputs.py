@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from . import _core
 from .utils import as_labels
 
 
@@ -11,12 +12,55 @@ def as_inputs(x, input_shape, dtype, first_layer="Dense"):
     """x as a C-contiguous (n, features) array of uint8, float32 or float64, not copied where it is one already.
 
     Whole numbers other than uint8, and float16, become the model's dtype.  Raises TypeError for dtypes that are
-    not real numbers, ValueError for another shape than (n, *input_shape).
+    not real numbers, ValueError for another shape than (n, *input_shape).  A sparse x becomes SparseRows.
     """
+    if is_sparse(x):
+        return as_sparse_rows(x, input_shape, dtype, first_layer)
     x = as_numbers(x, "x", dtype)
     if x.ndim < 1 or x.shape[1:] != tuple(input_shape):
         raise ValueError(shape_message(x.shape, tuple(input_shape), first_layer))
     return np.require(x, None, "CA").reshape(len(x), -1 if x.size else int(np.prod(input_shape)))
+
+
+def is_sparse(x):
+    """Whether x is one of SciPy's sparse arrays or matrices, told without importing SciPy."""
+    return hasattr(x, "tocsr")
+
+
+def as_sparse_rows(x, input_shape, dtype, first_layer):
+    """x as SparseRows that share its values, where their dtype allows, and its int32 indices.
+
+    Rows whose indices do not rise are sorted, and their duplicates summed, in a copy.
+    """
+    if len(input_shape) != 1 or len(x.shape) != 2 or x.shape[1] != input_shape[0]:
+        raise ValueError(shape_message(x.shape, tuple(input_shape), first_layer))
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        raise TypeError(f"x must hold real numbers, received dtype {x.dtype}. "
+                        "Convert it first: x = x.astype('float32').")
+    x = x.tocsr()
+    starts = x.indptr
+    if (len(starts) != x.shape[0] + 1 or starts[0] != 0 or starts[-1] > min(len(x.indices), len(x.data))
+            or (starts[1:] < starts[:-1]).any()):
+        raise ValueError(f"x has indptr that does not rise from 0 to at most the number of values, {len(x.data)}, in "
+                         f"{x.shape[0]} steps. Build it anew: x = scipy.sparse.csr_array(dense).")
+    used = x.indices[:starts[-1]]
+    if len(used) and not 0 <= used.min() <= used.max() < x.shape[1]:
+        raise ValueError(f"x holds column indices {used.min()} to {used.max()}, but has columns 0 to "
+                         f"{x.shape[1] - 1}. Change x.indices, or the shape of x.")
+    if not rows_rise(starts, used):
+        x = x.copy()
+        x.has_canonical_format = x.has_sorted_indices = False
+        x.sum_duplicates()
+    return _core.SparseRows(np.require(x.indptr, "int64", "CA"), np.require(x.indices, "int32", "CA"),
+                            np.require(as_numbers(x.data, "x", dtype), None, "CA"), x.shape[1])
+
+
+def rows_rise(starts, indices):
+    """Whether the column indices of every row increase."""
+    rise = indices[1:] > indices[:-1]
+    between = starts[(starts > 0) & (starts < len(indices))] - 1
+    rise[between] = True
+    return rise.all()
 
 
 def as_numbers(x, name, dtype):
@@ -101,7 +145,8 @@ def sparse_targets(y, units):
 
 
 def warn_of_bytes(x):
-    if x.dtype == np.uint8 and x.max(initial=0) > 1:
+    values = x.value if isinstance(x, _core.SparseRows) else x
+    if values.dtype == np.uint8 and values.max(initial=0) > 1:
         warnings.warn("x holds uint8 values from 0 to 255. Networks train better on small numbers: "
                       "x = x.astype('float32') / 255.", stacklevel=3)
 

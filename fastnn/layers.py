@@ -49,7 +49,7 @@ class Layer:
 
     def __call__(self, x):
         """The layer's output (B, ...) for x (B, ...), building the layer for the shape of x on first use."""
-        x = np.asarray(x)
+        x = x if inputs.is_sparse(x) else np.asarray(x)
         if not self.built:
             self.build(self.input_shape or x.shape[1:], "float64" if x.dtype == np.float64 else "float32")
         rows = inputs.as_inputs(x, self.input_shape, self.dtype, type(self).__name__)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
-from .layers import Flatten, Input, Layer, Rescaling, pass_through
+from .layers import Dense, Flatten, Input, Layer, Rescaling, pass_through
 from .metrics import get as get_metric
 from .utils import next_model_seed, whole_number
 
@@ -131,7 +131,8 @@ class Sequential:
         """Train for epochs initial_epoch + 1 to epochs; returns a History whose `history` is a dict of lists.
 
         x: (n, *input_shape), uint8 or any real dtype, used where it is without a copy if it is C-contiguous uint8,
-        float32 or float64; the arithmetic is in the model's dtype.  y: (n, outputs), or integer labels (n,) for
+        float32 or float64; the arithmetic is in the model's dtype.  A SciPy sparse x, CSR best, is never made dense and
+        gives the bits of the dense one; its first computing layer must be Dense.  y: (n, outputs), or integer labels (n,) for
         sparse_categorical_crossentropy.  batch_size: 32 by default; the last batch may be smaller.
         verbose: 'auto' or 1 shows progress, 2 a line an epoch, 0 nothing.  validation_split: the share of the last
         rows that is kept for validation, taken before shuffling.  validation_data: (x, y) to validate on.
@@ -293,6 +294,12 @@ class Sequential:
 
     def _inputs(self, x, shape):
         first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
+        if inputs.is_sparse(x):
+            reader = next((layer for layer in self.layers if not isinstance(layer, (Input, Flatten, Rescaling))), first)
+            if not isinstance(reader, Dense):
+                raise ValueError(f"Only a Dense layer reads sparse rows, but x is sparse and the first layer that "
+                                 f"computes is {reader.name!r} ({type(reader).__name__}). Pass x.toarray(), or put a "
+                                 "Dense layer first.")
         return inputs.as_inputs(x, shape, self.dtype, type(first).__name__)
 
     def train_on_batch(self, x, y, return_dict=False):
@@ -335,7 +342,7 @@ class Sequential:
         return logs if return_dict else values if len(values) > 1 else values[0]
 
     def predict(self, x, batch_size=None, verbose=0, out=None):
-        """The outputs (n, units) for x (n, *input_shape); the same bits for any batch size.
+        """The outputs (n, units) for x (n, *input_shape), which may be sparse; the same bits for any batch size.
 
         out: an array of that shape and the model's dtype that takes the result.  batch_size and verbose are
         accepted for Keras' sake and change nothing.

@@ -9,7 +9,7 @@ cdef class SparseRows:
     def __init__(self, np.ndarray start, np.ndarray index, np.ndarray value, isize inputs):
         cdef isize most = min(len(index), len(value))
         if start.dtype != "int64" or index.dtype != "int32" or value.dtype not in ("uint8", "float32", "float64") \
-                or not all([x.ndim == 1 and x.flags.carray for x in (start, index, value)]):
+                or not all([x.ndim == 1 and x.flags.c_contiguous and x.flags.aligned for x in (start, index, value)]):
             raise ValueError("SparseRows takes C-contiguous start (n + 1) of int64, index of int32 and value of uint8, "
                              "float32 or float64.")
         if len(start) == 0 or start.min() < 0 or start.max() > most or (start[1:] < start[:len(start) - 1]).any():
