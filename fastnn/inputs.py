@@ -51,8 +51,9 @@ def as_sparse_rows(x, input_shape, dtype, first_layer):
         x = x.copy()
         x.has_canonical_format = x.has_sorted_indices = False
         x.sum_duplicates()
-    return _core.SparseRows(np.require(x.indptr, "int64", "CA"), np.require(x.indices, "int32", "CA"),
-                            np.require(as_numbers(x.data, "x", dtype), None, "CA"), x.shape[1])
+    count = x.indptr[-1]                    # arrays may be longer
+    return _core.SparseRows(np.require(x.indptr, "int64", "CA"), np.require(x.indices[:count], "int32", "CA"),
+                            np.require(as_numbers(x.data[:count], "x", dtype), None, "CA"), x.shape[1])
 
 
 def rows_rise(starts, indices):

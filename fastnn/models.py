@@ -132,7 +132,7 @@ class Sequential:
 
         x: (n, *input_shape), uint8 or any real dtype, used where it is without a copy if it is C-contiguous uint8,
         float32 or float64; the arithmetic is in the model's dtype.  A SciPy sparse x, CSR best, is never made dense and
-        gives the bits of the dense one; its first computing layer must be Dense.  y: (n, outputs), or integer labels (n,) for
+        gives the bits of the dense one; its first computing layer must be Dense.  y: (n, outputs), or labels (n,) for
         sparse_categorical_crossentropy.  batch_size: 32 by default; the last batch may be smaller.
         verbose: 'auto' or 1 shows progress, 2 a line an epoch, 0 nothing.  validation_split: the share of the last
         rows that is kept for validation, taken before shuffling.  validation_data: (x, y) to validate on.

@@ -338,7 +338,8 @@ cdef class Network:
 
     def run(self, x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
             np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30):
-        """Batches first .. last - 1 of x (n, inputs), an array or SparseRows, and y (n, units) or labels (n,), in `order` (n,) if given.
+        """Batches first .. last - 1 of x (n, inputs), an array or SparseRows, and y (n, units) or labels (n,), in
+        `order` (n,) if given.
 
         training takes a step with `rule`, or without one leaves the gradients in the stages.  totals (1 + metrics)
         float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,

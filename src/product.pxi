@@ -82,7 +82,7 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
         return
     p.out = <char *>p.out + at
     if job.transposed_b or (p.steps == NULL and p.entries == NULL and p.rows > ROW_GRAIN
-                             and p.b_row * item >= FAR_ROW):
+                            and p.b_row * item >= FAR_ROW):
         panels_of_k(job, &p)
     else:
         job.kernels.product(&p)
