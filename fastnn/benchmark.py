@@ -26,7 +26,7 @@ from .datasets import mnist
 
 SIDES = ("naive", "numpy", "fastnn")
 ZERO = np.zeros((), "float32")      # as an array: np.maximum converts a Python 0 in every call, for 0.6 us
-HIDDEN, CLASSES = 512, 10
+DIGITS = (784, 512, 10)         # units of the network on digits
 LEARNING_RATE, RHO, EPSILON = (np.float32(number) for number in (1e-3, 0.9, 1e-7))
 
 SETTLE = 0.1        # seconds for the other side's threads to fall asleep: OpenBLAS' spin for 26 ms and more
@@ -135,48 +135,53 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """10,000 images as float32 rows (the package's 5,000, twice) and their labels as one-hot float32 rows."""
     pairs = mnist.load_sample() * 2
     x = np.concatenate([images.reshape(-1, 784) for images, _ in pairs]).astype("float32") / 255
-    return x, utils.to_categorical(np.concatenate([labels for _, labels in pairs]), CLASSES).astype("float32")
+    return x, utils.to_categorical(np.concatenate([labels for _, labels in pairs]), DIGITS[-1]).astype("float32")
 
 
-def network_weights() -> list[np.ndarray]:
-    return [normal(784, HIDDEN) / np.float32(28), np.zeros(HIDDEN, "float32"),
-            normal(HIDDEN, CLASSES, seed=1) / np.float32(HIDDEN**0.5), np.zeros(CLASSES, "float32")]
+def network_weights(*units: int) -> list[np.ndarray]:
+    """weight (I, O) and bias (O,) of each layer of the network units[0]-units[1]-..."""
+    found = []
+    for seed, (i, o) in enumerate(itertools.pairwise(units)):
+        found += [normal(i, o, seed=seed) / np.float32(i**0.5), np.zeros(o, "float32")]
+    return found
 
 
 class NumpyNetwork:
-    """784-512-10 with relu and softmax, and RMSprop as Keras writes it, for batches of B rows."""
+    """Dense layers with relu, softmax after the last, and RMSprop as Keras writes it, for batches of B rows."""
 
-    def __init__(self, b: int) -> None:
-        self.weights = network_weights()
+    def __init__(self, b: int, units: tuple[int, ...] = DIGITS) -> None:
+        self.weights = network_weights(*units)
         self.gradients = [np.empty_like(w) for w in self.weights]
         self.mean_squares = [np.zeros_like(w) for w in self.weights]
         self.steps = [np.empty_like(w) for w in self.weights]
-        self.hidden, self.dhidden = np.empty((b, HIDDEN), "float32"), np.empty((b, HIDDEN), "float32")
-        self.active, self.out = np.empty((b, HIDDEN), bool), np.empty((b, CLASSES), "float32")
+        self.outs = [np.empty((b, o), "float32") for o in units[1:]]
+        self.douts = [np.empty_like(out) for out in self.outs[:-1]] + self.outs[-1:]    # softmax: dout in its place
+        self.active = [np.empty(out.shape, bool) for out in self.outs[:-1]]
         self.share = np.float32(1 / b)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """The probabilities (B, 10) of x (B, 784)."""
-        weight, bias, out_weight, out_bias = self.weights
-        hidden, out = numpy_forward(x, weight, bias, self.hidden), self.out
-        np.dot(hidden, out_weight, out=out)
-        out += out_bias
+        """The probabilities (B, O) of x (B, I)."""
+        *hidden, out = self.outs
+        for weight, bias, place in zip(self.weights[:-2:2], self.weights[1:-2:2], hidden, strict=True):
+            x = numpy_forward(x, weight, bias, place)
+        np.dot(x, self.weights[-2], out=out)
+        out += self.weights[-1]
         out -= out.max(1, keepdims=True)
         np.exp(out, out=out)
         out /= out.sum(1, keepdims=True)
         return out
 
     def backward(self, x: np.ndarray, y: np.ndarray) -> None:
-        dout, dhidden = self.out, self.dhidden
+        dout = self.douts[-1]
         dout -= y
         dout *= self.share
-        np.dot(dout, self.weights[2].T, out=dhidden)
-        dhidden *= np.greater(self.hidden, ZERO, out=self.active)
-        dweight, dbias, dout_weight, dout_bias = self.gradients
-        np.dot(x.T, dhidden, out=dweight)
-        dhidden.sum(0, out=dbias)
-        np.dot(self.hidden.T, dout, out=dout_weight)
-        dout.sum(0, out=dout_bias)
+        for layer in reversed(range(len(self.outs))):
+            below = self.outs[layer - 1] if layer else x
+            np.dot(below.T, dout, out=self.gradients[2 * layer])
+            dout.sum(0, out=self.gradients[2 * layer + 1])
+            if layer:
+                dout = np.dot(dout, self.weights[2 * layer].T, out=self.douts[layer - 1])
+                dout *= np.greater(below, ZERO, out=self.active[layer - 1])
 
     def step(self, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         """One step of RMSprop; returns the weights."""
@@ -196,30 +201,46 @@ class NumpyNetwork:
         return self.weights
 
 
-def fastnn_network() -> models.Sequential:
-    model = models.Sequential([layers.Dense(HIDDEN, activation="relu", input_shape=(784,)),
-                               layers.Dense(CLASSES, activation="softmax")])
+def fastnn_network(units: tuple[int, ...] = DIGITS) -> models.Sequential:
+    activations = ["relu"] * (len(units) - 2) + ["softmax"]
+    model = models.Sequential([layers.Input(units[:1]), *map(layers.Dense, units[1:], activations)])
     model.compile(optimizer="rmsprop", loss="categorical_crossentropy")
-    model.set_weights(network_weights())
+    model.set_weights(network_weights(*units))
     return model
 
 
-def over_batches(step: Callable, b: int) -> Callable:
+def over_batches(step: Callable, b: int, x: np.ndarray, y: np.ndarray) -> Callable:
     """A call that takes the step on the next B rows; they lie together, so that neither side gathers anything."""
-    x, y = digits()
     batches = itertools.cycle([(x[i:i + b], y[i:i + b]) for i in range(0, len(x) - b + 1, b)])
     return lambda: step(*next(batches))
 
 
-def fastnn_training(b: int) -> Callable:
-    model = fastnn_network()
+def fastnn_step(units: tuple[int, ...] = DIGITS) -> Callable:
+    model = fastnn_network(units)
 
     def step(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
         model.train_on_batch(x, y)
         return model.weights
 
-    return over_batches(step, b)
+    return step
 
+
+# Networks on random normal data, which has no zeros to skip.
+
+
+@cache
+def normal_data(b: int, i: int, o: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four batches of x (B, I), and one-hot y (B, O)."""
+    return normal(4 * b, i), utils.to_categorical(np.arange(4 * b) % o, o).astype("float32")
+
+
+def training(step: Callable) -> Callable:
+    """Prepares the training step of a network of those units.  step: from B and the units to a call on (x, y)."""
+    return lambda b, *units: over_batches(step(b, units), b, *normal_data(b, units[0], units[-1]))
+
+
+ON_NORMAL_DATA = {"numpy": training(lambda b, units: NumpyNetwork(b, units).step),
+                  "fastnn": training(lambda b, units: fastnn_step(units))}
 
 # The table.  The quick run takes the first two sizes of a group; the loops in Python run at the first one.
 
@@ -243,7 +264,10 @@ TABLE: list[tuple[str, str, list[tuple[int, ...]], dict[str, Callable]]] = [
     ("Dense forward + backward", PRODUCT, [(16, 16, 16), (128, 784, 512), (1024, 784, 512)],
      {"numpy": numpy_dense_backward, "fastnn": fastnn_dense_backward}),
     ("training step", "batch {:,}", [(32,), (128,), (512,)],
-     {"numpy": lambda b: over_batches(NumpyNetwork(b).step, b), "fastnn": fastnn_training}),
+     {"numpy": lambda b: over_batches(NumpyNetwork(b).step, b, *digits()),
+      "fastnn": lambda b: over_batches(fastnn_step(), b, *digits())}),
+    ("step on normal data", "batch {}, {}-{}-{}", [(128, 784, 512, 10)], ON_NORMAL_DATA),
+    ("step on normal data", "batch {}, {}-{}-{}-{}", [(128, 784, 1024, 1024, 10)], ON_NORMAL_DATA),
     ("prediction", "{:,} x 784", [(1,), (10_000,)],
      {"numpy": lambda n: partial(NumpyNetwork(n).forward, digits()[0][:n]),
       "fastnn": lambda n: partial(fastnn_network().predict, digits()[0][:n])}),

@@ -33,7 +33,7 @@ def test_sides_agree(case):
 def test_table_covers_what_fastnn_does():
     groups = [
         "relu", "add", "broadcast add", "vector dot", "matrix-vector", "matrix-matrix", "Dense forward",
-        "Dense forward + backward", "training step", "prediction",
+        "Dense forward + backward", "training step", "step on normal data", "prediction",
     ]
     for quick in (True, False):
         cases = benchmark.cases(quick)
