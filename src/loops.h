@@ -57,4 +57,25 @@ INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(v
     return fold(acc, join);
 }
 
+/* Up to LANES rows of up to SUM_LANES columns side by side, so that no lane is idle: lane r of v[c] is x[r][c].  A
+ * row's columns are its virtual lanes.  Lanes past `rows` repeat the last row. */
+typedef struct { vec v[SUM_LANES]; } columns;
+
+INLINE void stand(const real *x, isize rows, isize cols, columns *out) {
+    for (isize c = 0; c < cols; c++)
+        for (isize r = 0; r < LANES; r++) ((real *)&out->v[c])[r] = x[(r < rows ? r : rows - 1) * cols + c];
+}
+
+INLINE void lie(const columns *x, isize rows, isize cols, real *out) {
+    for (isize c = 0; c < cols; c++)
+        for (isize r = 0; r < rows; r++) out[r * cols + c] = ((const real *)&x->v[c])[r];
+}
+
+/* For each lane the tree of fold(), where lanes past `cols` hold nothing that a join would change. */
+INLINE vec fold_columns(columns acc, isize cols, vec (*join)(vec, vec, vec)) {
+    for (isize half = SUM_LANES / 2; half; half /= 2)
+        for (isize c = 0; c < half && c + half < cols; c++) acc.v[c] = join(acc.v[c], acc.v[c + half], acc.v[c]);
+    return acc.v[0];
+}
+
 #endif
