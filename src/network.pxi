@@ -125,21 +125,26 @@ cdef struct Gathering:
     const Source *source
     const int64_t *index
     char *out
-    isize rows, item, first
+    isize rows, item, first, grain
+    const fastnn_steps *steps   # lists of what was gathered, unless NULL
 
 
 cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogil:
     cdef Gathering *job = <Gathering *>context
     cdef const Source *source = job.source
-    cdef isize row = block * ROW_GRAIN, rows = min(ROW_GRAIN, job.rows - row)
+    cdef isize row = block * job.grain, rows = min(job.grain, job.rows - row)
     cdef const char *data = source.data
     cdef const int64_t *index = NULL
+    cdef char *out = job.out + row * source.cols * job.item
+    cdef fastnn_steps steps
     if job.index != NULL:
         index = job.index + job.first + row
     else:
         data += (job.first + row) * source.cols * source.item
-    job.kernels.gather[source.kind](data, index, job.out + row * source.cols * job.item, source.scale, rows,
-                                    source.cols)
+    job.kernels.gather[source.kind](data, index, out, source.scale, rows, source.cols)
+    if job.steps != NULL:
+        steps = steps_at(job.steps, row)
+        job.kernels.row_steps(out, rows, source.cols, &steps)
 
 
 cdef struct Measuring:
@@ -182,6 +187,7 @@ cdef class Network:
     cdef double scale
     cdef isize trained          # stages that run before the loss
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
+    cdef bint skips             # the first stage skips zeros
     cdef isize last_rows
 
     def __init__(self, list stages, loss=None, metrics=(), double scale=1):
@@ -193,6 +199,7 @@ cdef class Network:
         self.loss = -1 if loss is None else LOSS_NAMES[loss]
         self.trained = len(stages) - (loss in ("softmax_crossentropy", "sigmoid_crossentropy"))
         self.metric_count = len(metrics)
+        self.skips = isinstance(stages[0], Dense) and (<Stage>stages[0]).units >= SKIP_UNITS
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
@@ -269,9 +276,22 @@ cdef class Network:
         elif source.start != NULL:
             self.load_entries(space, source, order, first, rows)
         elif not self.direct(source, order):
-            job = Gathering(kernels_of(self.dtype), source, order, out, rows, item_size(self.dtype), first)
-            run_blocks(gather_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, rows * source.cols)
+            job = Gathering(kernels_of(self.dtype), source, order, out, rows, item_size(self.dtype), first,
+                            grain_of(rows), NULL)
+            if out == space.value[0]:
+                self.list_ahead(space, &job)
+            run_blocks(gather_some_rows, &job, (rows + job.grain - 1) // job.grain, rows * source.cols)
         return 0
+
+    cdef void list_ahead(self, Workspace space, Gathering *job) noexcept nogil:
+        """Has the rows listed as they are gathered, if the first stage skips zeros and the first rows have some."""
+        cdef Gathering sample = job[0]
+        space.lists.listed = NULL
+        if self.skips and job.rows > 0:
+            sample.rows = sample.grain = min(SKIP_ROWS, job.rows)
+            gather_some_rows(&sample, 0, 0)
+            if worth_listing(job.kernels, job.out, sample.rows, job.source.cols, &space.lists.rows):
+                job.steps, space.lists.listed = &space.lists.rows, job.out
 
     cdef int load_entries(self, Workspace space, const Source *source, const int64_t *order, isize first,
                           isize rows) except -1 nogil:
@@ -321,7 +341,7 @@ cdef class Network:
 
     cdef double measure(self, Workspace space, isize rows, int kind, char *dout, char *matches) noexcept nogil:
         """Sum over the batch's rows of a loss or a match; the gradient of its mean into dout unless that is NULL."""
-        cdef isize grain = max(ROW_GRAIN, (rows + 2 * fastnn_threads() - 1) // (2 * fastnn_threads()))
+        cdef isize grain = grain_of(rows)
         cdef Measuring job = Measuring(kernels_of(self.dtype), space.value[self.trained], space.targets, space.losses,
                                        dout, matches, rows, self.units, item_size(self.dtype), grain, kind)
         run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)

@@ -5,6 +5,8 @@ cdef enum:
     SERIAL_WORK = 60000         # multiply-adds under which the caller does the work alone
     BLOCKS_PER_THREAD = 4
     ROW_GRAIN = 28              # a multiple of every tile height
+    FEW_ROWS = 8                # of a block, where few rows and columns are all there is
+    LIST_GRAIN = 16             # a multiple of SKIP_ROWS and of every number of lanes
     FAR_ROW = 8192              # bytes from a row of b to the next at which its panel is copied together first
 
 cdef struct Product:
@@ -12,7 +14,7 @@ cdef struct Product:
     fastnn_product whole
     isize item                  # bytes of an element
     bint transposed_b           # b is given as (n, k) with row stride b_row
-    isize row_blocks, row_height, col_width
+    isize blocks, row_blocks, row_height, col_width
     int activation              # applied to the result
     int derivative              # of this activation, at `activated`, multiplies the result
     const char *activated
@@ -21,10 +23,23 @@ cdef struct Product:
 
 
 cdef void run_product(Product *job, isize work) noexcept nogil:
-    """Cuts the product into blocks; `work` is the number of multiply-adds that will really be done."""
+    """`work` is the number of multiply-adds that will really be done."""
+    cut(job, work)
+    run_blocks(product_block, job, job.blocks, work)
+
+
+cdef isize grain_of(isize rows) noexcept nogil:
+    """Rows of a block where the threads share out work on whole rows."""
+    cdef isize shares = BLOCKS_PER_THREAD * fastnn_threads()
+    return (rows + shares * LIST_GRAIN - 1) // (shares * LIST_GRAIN) * LIST_GRAIN
+
+
+cdef void cut(Product *job, isize work) noexcept nogil:
+    """Into blocks: panels of columns, and of rows where those are too few for all threads."""
     cdef isize panel = (job.kernels.panel if job.whole.steps == NULL else job.kernels.list_panel if job.rule == NULL
                         else job.kernels.update_panel)
-    cdef isize rows = job.whole.rows, cols = job.whole.cols, blocks, most
+    cdef isize rows = job.whole.rows, cols = job.whole.cols, grain = ROW_GRAIN, most
+    job.blocks = 0
     if rows == 0 or cols == 0:
         return
     cdef isize panels = (cols + panel - 1) // panel
@@ -34,12 +49,13 @@ cdef void run_product(Product *job, isize work) noexcept nogil:
             job.col_width = panel
     else:
         job.col_width = panel
-        most = (rows + ROW_GRAIN - 1) // ROW_GRAIN
+        if rows < ROW_GRAIN * fastnn_threads() * BLOCKS_PER_THREAD and panels < fastnn_threads():
+            grain = FEW_ROWS
+        most = (rows + grain - 1) // grain
         job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * fastnn_threads() + panels - 1) // panels))
-        job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + ROW_GRAIN - 1) // ROW_GRAIN * ROW_GRAIN
+        job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + grain - 1) // grain * grain
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
-    blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
-    run_blocks(product_block, job, blocks, work)
+    job.blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
 
 
 cdef void run_blocks(fastnn_task fn, void *context, isize blocks, isize work) noexcept nogil:

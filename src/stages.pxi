@@ -10,6 +10,7 @@ cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD:
 cdef enum:
     SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
     COLUMN_GRAIN = 64           # columns of a block of lists, as many as column_steps takes together
+    SAMPLED_ROWS = 256          # by which columns are judged to be worth listing
     SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
 
 cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which nothing is skipped
@@ -74,6 +75,7 @@ cdef fastnn_parameter as_parameter(np.ndarray weight, list slots):
 
 cdef struct Lists:
     fastnn_steps rows, columns
+    const char *listed          # the array whose rows are listed already, as it was gathered
     fastnn_entries row_entries, column_entries      # of the batch, where its rows are sparse
 
 
@@ -117,6 +119,22 @@ cdef class Activation(Stage):
             kernels_of(self.dtype).activate_backward[self.activation](out, dout, dx, rows * self.units)
         if derivative != LINEAR:
             kernels_of(self.dtype).activate_backward[derivative](x, dx, dx, rows * self.units)
+
+
+cdef struct Gradients:
+    Product weight, bias
+
+
+cdef void gradient_block(void *context, isize block, int worker) noexcept nogil:
+    cdef Gradients *job = <Gradients *>context
+    if block < job.weight.blocks:
+        product_block(&job.weight, block, worker)
+    else:
+        product_block(&job.bias, block - job.weight.blocks, worker)
+
+
+cdef float ONE32 = 1
+cdef double ONE64 = 1
 
 
 cdef class Dense(Stage):
@@ -175,7 +193,10 @@ cdef class Dense(Stage):
             share = share_of_entries(&lists.row_entries, rows, self.inputs)
             job.whole.entries = &lists.row_entries
         elif self.units >= SKIP_UNITS:
-            share = list_rows(job.kernels, x, rows, self.inputs, &lists.rows)
+            if lists.listed == x:
+                share = share_of(&lists.rows, (rows + SKIP_ROWS - 1) // SKIP_ROWS, self.inputs)
+            else:
+                share = list_rows(job.kernels, x, rows, self.inputs, &lists.rows)
             job.whole.steps = &lists.rows if share < DENSE_SHARE else NULL
         run_product(&job, <isize>(share * rows * self.inputs * self.units))
 
@@ -183,9 +204,7 @@ cdef class Dense(Stage):
                        const fastnn_rule *rule, Lists *lists) noexcept nogil:
         if dx != NULL:
             self.backward_x(x, dout, dx, rows, derivative)
-        if self.bias_at.weight != NULL:
-            self.backward_bias(dout, rows, rule)
-        self.backward_weight(x, dout, rows, rule, lists)
+        self.backward_parameters(x, dout, rows, rule, lists)
 
     cdef void backward_x(self, const char *x, const char *dout, char *dx, isize rows, int derivative) noexcept nogil:
         """dx (B, I) = dout . weight^T, times the derivative of the activation before"""
@@ -196,24 +215,35 @@ cdef class Dense(Stage):
         job.derivative, job.activated = derivative, x
         run_product(&job, rows * self.inputs * self.units)
 
-    cdef void backward_bias(self, const char *dout, isize rows, const fastnn_rule *rule) noexcept nogil:
+    cdef void backward_parameters(self, const char *x, const char *dout, isize rows, const fastnn_rule *rule,
+                                  Lists *lists) noexcept nogil:
+        """Both gradients at once: the blocks of the bias beside those of the weight."""
+        cdef Gradients job
+        cdef double share = self.backward_weight(&job.weight, x, dout, rows, lists)
+        cdef isize work = <isize>(share * rows * self.inputs * self.units) + self.inputs * self.units
+        self.step_or_store(&job.weight, 0, rule, &self.weight_at)
+        cut(&job.weight, work)
+        job.bias.blocks = 0
+        if self.bias_at.weight != NULL:
+            self.backward_bias(&job.bias, dout, rows)
+            self.step_or_store(&job.bias, 1, rule, &self.bias_at)
+            job.bias.blocks, job.bias.row_blocks, job.bias.row_height, job.bias.col_width = 1, 1, 1, self.units
+        run_blocks(gradient_block, &job, job.weight.blocks + job.bias.blocks, work + rows * self.units)
+
+    cdef void backward_bias(self, Product *job, const char *dout, isize rows) noexcept nogil:
         """dbias (O) = ones (B) . dout"""
-        cdef double one64 = 1
-        cdef float one32 = 1
-        cdef const char *one = <const char *>&one32 if self.dtype == FLOAT32 else <const char *>&one64
-        cdef Product job = self.product(one, dout, NULL)
+        cdef const void *one = <const void *>&ONE32 if self.dtype == FLOAT32 else <const void *>&ONE64
+        job[0] = self.product(<const char *>one, dout, NULL)
         job.whole.rows, job.whole.k, job.whole.cols = 1, rows, self.units
         job.whole.b_row = job.whole.out_row = self.units
-        self.step_or_store(&job, 1, rule, &self.bias_at)
-        run_product(&job, rows * self.units)
 
-    cdef void backward_weight(self, const char *x, const char *dout, isize rows, const fastnn_rule *rule,
-                              Lists *lists) noexcept nogil:
-        """dweight (I, O) = x^T . dout"""
-        cdef Product job = self.product(x, dout, NULL)
+    cdef double backward_weight(self, Product *job, const char *x, const char *dout, isize rows,
+                                Lists *lists) noexcept nogil:
+        """dweight (I, O) = x^T . dout; returns the share of its steps that zeros leave."""
+        cdef double share = 1
+        job[0] = self.product(x, dout, NULL)
         job.whole.rows, job.whole.k, job.whole.cols = self.inputs, rows, self.units
         job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = 1, self.inputs, self.units, self.units
-        cdef double share = 1
         if x == NULL:
             share = share_of_entries(&lists.row_entries, rows, self.inputs)
             job.kernels.column_entries(&lists.row_entries, rows, self.inputs, &lists.column_entries)
@@ -221,8 +251,7 @@ cdef class Dense(Stage):
         elif self.units >= SKIP_UNITS:
             share = list_columns(job.kernels, x, rows, self.inputs, &lists.columns)
             job.whole.steps = &lists.columns if share < DENSE_SHARE else NULL
-        self.step_or_store(&job, 0, rule, &self.weight_at)
-        run_product(&job, <isize>(share * rows * self.inputs * self.units) + self.inputs * self.units)
+        return share
 
     cdef void step_or_store(self, Product *job, int which, const fastnn_rule *rule,
                             const fastnn_parameter *parameter) noexcept nogil:
@@ -237,17 +266,22 @@ cdef class Dense(Stage):
 cdef struct Listing:
     const fastnn_kernels *kernels
     const char *x
-    isize rows, cols, item
+    isize rows, cols, item, grain
     const fastnn_steps *steps
 
 
 cdef void list_some_rows(void *context, isize block, int worker) noexcept nogil:
     cdef Listing *job = <Listing *>context
-    cdef isize row = block * ROW_GRAIN
-    cdef fastnn_steps steps = job.steps[0]
-    steps.index += row // SKIP_ROWS * steps.pitch
-    steps.count += row // SKIP_ROWS
-    job.kernels.row_steps(job.x + row * job.cols * job.item, min(ROW_GRAIN, job.rows - row), job.cols, &steps)
+    cdef isize row = block * job.grain
+    cdef fastnn_steps steps = steps_at(job.steps, row)
+    job.kernels.row_steps(job.x + row * job.cols * job.item, min(job.grain, job.rows - row), job.cols, &steps)
+
+
+cdef fastnn_steps steps_at(const fastnn_steps *steps, isize row) noexcept nogil:
+    cdef fastnn_steps at = steps[0]
+    at.index += row // SKIP_ROWS * at.pitch
+    at.count += row // SKIP_ROWS
+    return at
 
 
 cdef void list_some_columns(void *context, isize block, int worker) noexcept nogil:
@@ -267,28 +301,35 @@ cdef double share_of_entries(const fastnn_entries *entries, isize rows, isize co
     return <double>entries.start[rows] / (<double>rows * cols)
 
 
+cdef bint worth_listing(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
+                        fastnn_steps *steps) noexcept nogil:
+    """Whether the first rows have zeros to skip."""
+    steps.pitch = cols + STEPS_MARGIN
+    kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
+    return share_of(steps, 1, cols) < DENSE_SHARE
+
+
 cdef double list_rows(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
                       fastnn_steps *steps) noexcept nogil:
     """The share of steps that remain, from lists for all rows, or from a sample that showed no use in them."""
-    cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
-    steps.pitch = cols + STEPS_MARGIN
-    kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
-    if share_of(steps, 1, cols) >= DENSE_SHARE:
+    cdef isize item = 4 if kernels == kernels_of(FLOAT32) else 8, grain = grain_of(rows)
+    cdef Listing job = Listing(kernels, x, rows, cols, item, grain, steps)
+    if not worth_listing(kernels, x, rows, cols, steps):
         return 1
-    run_blocks(list_some_rows, &job, (rows + ROW_GRAIN - 1) // ROW_GRAIN, rows * cols)
+    run_blocks(list_some_rows, &job, (rows + grain - 1) // grain, rows * cols)
     return share_of(steps, (rows + SKIP_ROWS - 1) // SKIP_ROWS, cols)
 
 
 cdef double list_columns(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
                          fastnn_steps *steps) noexcept nogil:
-    cdef Listing job = Listing(kernels, x, rows, cols, 4 if kernels == kernels_of(FLOAT32) else 8, steps)
-    cdef isize middle = cols // 2 // SKIP_ROWS * SKIP_ROWS, sample
+    cdef isize item = 4 if kernels == kernels_of(FLOAT32) else 8, sampled = min(rows, SAMPLED_ROWS)
+    cdef Listing job = Listing(kernels, x, rows, cols, item, COLUMN_GRAIN, steps)
+    cdef isize middle = cols // 2 // SKIP_ROWS * SKIP_ROWS, last = min(middle + 16 * SKIP_ROWS, cols)
     steps.pitch = rows + STEPS_MARGIN
-    sample = min(middle + 16 * SKIP_ROWS, cols)
-    kernels.column_steps(x, rows, cols, middle, sample, steps)
+    kernels.column_steps(x, sampled, cols, middle, last, steps)
     cdef fastnn_steps seen = steps[0]
     seen.count += middle // SKIP_ROWS
-    if share_of(&seen, (sample - middle + SKIP_ROWS - 1) // SKIP_ROWS, rows) > 0.9:
+    if share_of(&seen, (last - middle + SKIP_ROWS - 1) // SKIP_ROWS, sampled) > 0.9:
         return 1
     run_blocks(list_some_columns, &job, (cols + COLUMN_GRAIN - 1) // COLUMN_GRAIN, rows * cols)
     return share_of(steps, (cols + SKIP_ROWS - 1) // SKIP_ROWS, rows)
