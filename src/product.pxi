@@ -7,6 +7,7 @@ cdef enum:
     ROW_GRAIN = 28              # a multiple of every tile height
     FEW_ROWS = 8                # of a block, where few rows and columns are all there is
     LIST_GRAIN = 16             # a multiple of SKIP_ROWS and of every number of lanes
+    CLOSE_BYTES = 16384         # half of L1
     FAR_ROW = 8192              # bytes from a row of b to the next at which its panel is copied together first
 
 cdef struct Product:
@@ -68,42 +69,71 @@ cdef void run_blocks(fastnn_task fn, void *context, isize blocks, isize work) no
         fastnn_parallel(fn, context, blocks)
 
 
+cdef struct Part:
+    # of a product, with what it points to
+    fastnn_product p
+    fastnn_steps steps
+    fastnn_entries entries
+
+
+cdef void part_of(Part *part, const fastnn_product *whole, isize row, isize rows, isize item) noexcept nogil:
+    """Up to `rows` rows from `row` on."""
+    part.p = whole[0]
+    part.p.rows = min(rows, whole.rows - row)
+    part.p.a = <const char *>whole.a + row * whole.a_row * item
+    if whole.out != NULL:
+        part.p.out = <char *>whole.out + row * whole.out_row * item
+    if whole.init != NULL:
+        part.p.init = <const char *>whole.init + row * whole.init_row * item
+    if whole.steps != NULL:
+        part.steps = steps_at(whole.steps, row)
+        part.p.steps = &part.steps
+    if whole.entries != NULL:
+        part.entries = whole.entries[0]
+        part.entries.start += row
+        part.p.entries = &part.entries
+
+
 cdef void product_block(void *context, isize block, int worker) noexcept nogil:
     cdef Product *job = <Product *>context
-    cdef fastnn_product p = job.whole
-    cdef fastnn_parameter parameter
-    cdef fastnn_steps steps
-    cdef fastnn_entries entries
     cdef isize item = job.item, row = block % job.row_blocks * job.row_height
-    cdef isize col = block // job.row_blocks * job.col_width, at = (row * p.out_row + col) * item
-    p.rows, p.cols = min(job.row_height, p.rows - row), min(job.col_width, p.cols - col)
-    p.a = <const char *>p.a + row * p.a_row * item
+    cdef isize col = block // job.row_blocks * job.col_width, at = (row * job.whole.out_row + col) * item
+    cdef Part part
+    cdef fastnn_product *p = &part.p
+    cdef fastnn_parameter parameter
+    part_of(&part, &job.whole, row, job.row_height, item)
+    p.cols = min(job.col_width, p.cols - col)
     p.b = <const char *>p.b + col * (p.b_row if job.transposed_b else 1) * item
     if p.init != NULL:
-        p.init = <const char *>p.init + (row * p.init_row + col) * item
-    if p.steps != NULL:
-        steps = p.steps[0]
-        steps.index += row // SKIP_ROWS * steps.pitch
-        steps.count += row // SKIP_ROWS
-        p.steps = &steps
-    if p.entries != NULL:
-        entries = p.entries[0]
-        entries.start += row
-        p.entries = &entries
+        p.init = <const char *>p.init + col * item
     if job.rule != NULL:
         parameter = moved(&job.parameter, at)
         if p.rows > ROW_GRAIN and p.k * p.cols * item <= FASTNN_SCRATCH_BYTES:
-            copy_panel(&p, <const char *>p.b, p.b_row, item)
-        job.kernels.product_update(&p, job.rule, &parameter)
+            copy_panel(p, <const char *>p.b, p.b_row, item)
+        job.kernels.product_update(p, job.rule, &parameter)
         return
-    p.out = <char *>p.out + at
+    p.out = <char *>p.out + col * item
     if job.transposed_b or (p.steps == NULL and p.entries == NULL and p.rows > ROW_GRAIN
                             and p.b_row * item >= FAR_ROW):
-        panels_of_k(job, &p)
+        panels_of_k(job, p, at)
     else:
-        job.kernels.product(&p)
-    if job.activation != LINEAR or job.derivative != LINEAR:
-        finish(job, &p, at)
+        finished_rows(job, p, at)
+
+
+cdef void finished_rows(const Product *job, const fastnn_product *whole, isize at) noexcept nogil:
+    """The product, or its last panel of k, and its element-wise end, while few rows at a time are in L1 if b is."""
+    cdef isize row = 0, rows = whole.rows, item = job.item
+    cdef Part part
+    if job.activation == LINEAR and job.derivative == LINEAR:
+        job.kernels.product(whole)
+        return
+    if whole.k * whole.cols * item <= CLOSE_BYTES:
+        rows = (CLOSE_BYTES // (whole.cols * item * ROW_GRAIN) + 1) * ROW_GRAIN
+    while row < whole.rows:
+        part_of(&part, whole, row, rows, item)
+        job.kernels.product(&part.p)
+        finish(job, &part.p, at + row * whole.out_row * item)
+        row += rows
 
 
 cdef void copy_panel(fastnn_product *p, const char *b, isize b_row, isize item) noexcept nogil:
@@ -125,23 +155,26 @@ cdef fastnn_parameter moved(const fastnn_parameter *parameter, isize offset) noe
     return at
 
 
-cdef void panels_of_k(const Product *job, fastnn_product *whole) noexcept nogil:
+cdef void panels_of_k(const Product *job, fastnn_product *whole, isize at) noexcept nogil:
     """The product with b copied, panel by panel of k, into the thread's scratch; one panel of columns at a time."""
     cdef fastnn_product p = whole[0]
     cdef isize depth = FASTNN_SCRATCH_BYTES // (job.kernels.panel * job.item), item = job.item, k = 0
     cdef char *scratch = <char *>fastnn_scratch()
     cdef const char *b = <const char *>whole.b
     p.b, p.b_row = scratch, p.cols
-    while k == 0 or k < whole.k:
+    while True:
         p.k = min(depth, whole.k - k)
         p.a = <const char *>whole.a + k * whole.a_step * item
         if job.transposed_b:
             job.kernels.transpose(b + k * item, whole.b_row, scratch, p.cols, p.cols, p.k)
         else:
             copy_panel(&p, b + k * whole.b_row * item, whole.b_row, item)
+        k += depth
+        if k >= whole.k:
+            finished_rows(job, &p, at)
+            return
         job.kernels.product(&p)
         p.init, p.init_row = p.out, p.out_row
-        k += depth
 
 
 cdef void finish(const Product *job, const fastnn_product *p, isize at) noexcept nogil:
