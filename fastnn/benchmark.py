@@ -146,6 +146,13 @@ def network_weights(*units: int) -> list[np.ndarray]:
     return found
 
 
+def training_flop(n: int, *units: int) -> int:
+    """Twice the multiply-adds of training on n rows once, no zero skipped: forward and the weights' gradients of every
+    layer, and dx of all but the first."""
+    products = [i * o for i, o in itertools.pairwise(units)]
+    return 2 * n * (3 * sum(products) - products[0])
+
+
 class NumpyNetwork:
     """Dense layers with relu, softmax after the last, and RMSprop as Keras writes it, for batches of B rows."""
 
