@@ -10,6 +10,12 @@ import sys
 
 from fastnn import benchmark
 
+RATIO = """\
+Median time of a call. Ratio: NumPy's time over fastnn's in one round, the median of the rounds; above 1, fastnn is
+faster."""
+OF_PEAK = """\
+Of peak: the multiply-adds that skip no zero, over fastnn's time, as a share of {} GFLOP/s for each thread; skipping
+zeros can take it above 100 %."""
 HOW = """\
 ```sh
 python -m venv peers && peers/bin/pip install numpy scikit-learn torch jax      # never beside fastnn
@@ -72,10 +78,8 @@ def page(speed, bench):
                 f"repetition.\nMedians of {facts['rounds']} rounds. {benchmark.disturbance(facts['others'])}", "",
                 *promises(rows)]
     yield from ["", "## Beside NumPy and the course's loops", "",
-                "Median time of a call. Ratio: NumPy's time over fastnn's in one round, the median of the rounds; above 1, "
-                "fastnn is faster.\n" + "Of peak: the multiply-adds that skip no zero, over fastnn's time, as a share of "
-                f"{peak} GFLOP/s for each thread; skipping zeros\ncan take it above 100 %. " * bool(peak)
-                + benchmark.disturbance(bench["machine"]["others"]), "", *beside_numpy(cases)]
+                RATIO, *[OF_PEAK.format(peak)] * bool(peak), benchmark.disturbance(bench["machine"]["others"]), "",
+                *beside_numpy(cases)]
     yield from ["", "## How to measure it again", "", HOW.format(rounds=facts["rounds"], peak=peak or "GFLOPS")]
 
 
@@ -85,8 +89,8 @@ def joined(files, key):
     for name in files:
         with open(name, encoding="utf-8") as file:
             found.append(json.load(file))
-    busy = [part["machine"]["others"] for part in found if part["machine"]["others"] is not None]
-    machine = found[0]["machine"] | {"others": max(busy, default=None)}
+    others = benchmark.busiest(*(part["machine"]["others"] for part in found))
+    machine = found[0]["machine"] | {"others": others}
     return {"machine": machine, key: [row for part in found for row in part[key]]}
 
 

@@ -65,7 +65,7 @@ def normal(samples=12_800):
 
 def epochs(x, y, batch=128, count=5, beside=0):
     """The course's network, trained beside that many processes that only spin."""
-    from fastnn.benchmark import training_flop
+    from fastnn.benchmark_cases import training_flop
 
     model = network(DIGITS, "relu", "softmax", "rmsprop", "categorical_crossentropy", ["accuracy"])
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(beside)]
@@ -86,7 +86,7 @@ def tanh(steps=100, repeats=7):
     """4-32-16-4 on 10,000 samples in one batch, with Adam; a fit of many steps, divided by them."""
     import numpy as np
 
-    from fastnn.benchmark import training_flop
+    from fastnn.benchmark_cases import training_flop
 
     n, units = 10_000, (4, 32, 16, 4)
     x, y = np.random.default_rng(0).standard_normal((2, n, 4), "float32")
@@ -109,7 +109,7 @@ def case(group, size, side, stretches=40):
     """One side of a case of `fastnn bench`."""
     from fastnn import benchmark
 
-    call = next(case for case in benchmark.cases() if case[:2] == (group, size)).sides[side]()
+    call = next(case for case in benchmark.cases(groups=[group]) if case.size == size).sides[side]()
     benchmark.warm_up(call)
     repeats = max(1, round(benchmark.STRETCH / benchmark.timed(call, 3)))
     return {"seconds": best(lambda: benchmark.timed(call, repeats), stretches) / repeats}
