@@ -252,8 +252,8 @@ def main(threads: int | None = None, quick: bool = False, as_json: bool = False,
     facts: dict[str, Any] = {"others": None}
     planned = passes(threads, groups)
     try:
-        say("Median time of a call.  Ratio: NumPy's time over fastnn's in one round, the median of the rounds; above 1,\n"
-            "fastnn is faster.")
+        say("Median time of a call.  Ratio: NumPy's time over fastnn's in one round, the median of the rounds; above\n"
+            "1, fastnn is faster.")
         for number, names in planned:
             with started(number, quick, names) as process:
                 seen = follow(process.stdout, found, fma_peak, say)     # type: ignore[arg-type]
