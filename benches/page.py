@@ -14,7 +14,7 @@ RATIO = """\
 Median time of a call. Ratio: NumPy's time over fastnn's in one round, the median of the rounds; above 1, fastnn is
 faster."""
 OF_PEAK = """\
-Of peak: the multiply-adds that skip no zero, over fastnn's time, as a share of {} GFLOP/s for each thread; skipping
+Of peak: the multiply-adds that skip no zero, over fastnn's time, as a share of {:g} GFLOP/s for each thread; skipping
 zeros can take it above 100 %."""
 HOW = """\
 ```sh
@@ -22,7 +22,7 @@ python -m venv peers && peers/bin/pip install numpy scikit-learn torch jax      
 cc -O3 -pthread fma_peak.c -o fma_peak
 python benches/speed.py --peer-python peers/bin/python --peer-script peer.py --fma-peak ./fma_peak --rounds {rounds} \\
     --json speed.json
-fastnn bench --json --fma-peak {peak} > bench.json
+fastnn bench --json{peak} > bench.json
 python benches/page.py --speed speed.json --bench bench.json > docs/performance.md
 ```
 
@@ -34,7 +34,7 @@ def cells(*texts, losing=False):
     return "| " + " | ".join(f"**{text}**" if losing and text else text for text in texts) + " |"
 
 
-def falling_short(rows, cases):
+def falling_short(rows, cases, not_measured):
     """Lines that name first what is not as it should be."""
     missed = [row for row in rows if row["met"] is False]
     absent = [row for row in rows if row["met"] is None]
@@ -42,7 +42,8 @@ def falling_short(rows, cases):
     yield from (f"- **{row['what']}: {row['measured']}**, asked is {row['asked']}" for row in missed)
     yield from (f"- **NumPy is faster: {benchmark.title(case)}, ratio {case['ratio']:.2f}**" for case in lost)
     yield from (f"- {row['what']}: {row['measured']}" for row in absent)
-    if not missed + absent + lost:
+    yield from (f"- {case}" for case in not_measured)
+    if not missed + absent + lost + not_measured:
         yield "- Nothing: every promise is met, and NumPy is faster in no case."
 
 
@@ -68,30 +69,31 @@ def beside_numpy(cases):
 def page(speed, bench):
     """The lines of the page.  speed, bench: what the two commands wrote, joined."""
     facts, rows, cases = speed["machine"], speed["rows"], bench["cases"]
-    peak = bench["machine"]["fma_peak"]
+    others, peak = bench["machine"]["others"], bench["machine"]["fma_peak"]
     peers = ", ".join(f"{name} {version}" for name, version in facts["peers"].items() if version) or "none"
     yield from ["# Performance", "", "Measured, and written by a command: do not edit.", "",
                 f"{facts['date']}: {benchmark.describe(facts)}.", f"Peers, in an environment of their own: {peers}.",
-                "", "## What falls short", "", *falling_short(rows, cases)]
+                "", "## What falls short", "", *falling_short(rows, cases, bench["not_measured"])]
     yield from ["", "## What is promised", "",
                 "Both sides in one run, in turns, each in a process of its own; a process counts with its best "
                 f"repetition.\nMedians of {facts['rounds']} rounds. {benchmark.disturbance(facts['others'])}", "",
                 *promises(rows)]
     yield from ["", "## Beside NumPy and the course's loops", "",
-                RATIO, *[OF_PEAK.format(peak)] * bool(peak), benchmark.disturbance(bench["machine"]["others"]), "",
+                RATIO, *([OF_PEAK.format(peak)] if peak else []), benchmark.disturbance(others), "",
                 *beside_numpy(cases)]
-    yield from ["", "## How to measure it again", "", HOW.format(rounds=facts["rounds"], peak=peak or "GFLOPS")]
+    option = f" --fma-peak {peak:g}" if peak else ""
+    yield from ["", "## How to measure it again", "", HOW.format(rounds=facts["rounds"], peak=option)]
 
 
-def joined(files, key):
-    """The first file's machine, and the rows or cases of all; the busiest of their machines counts."""
+def joined(files, *keys):
+    """The first file's machine, and the lists of all under those keys; the most that others kept busy counts."""
     found = []
     for name in files:
         with open(name, encoding="utf-8") as file:
             found.append(json.load(file))
     others = benchmark.busiest(*(part["machine"]["others"] for part in found))
     machine = found[0]["machine"] | {"others": others}
-    return {"machine": machine, key: [row for part in found for row in part[key]]}
+    return {"machine": machine} | {key: [entry for part in found for entry in part[key]] for key in keys}
 
 
 def main(argv=None):
@@ -99,7 +101,7 @@ def main(argv=None):
     parser.add_argument("--speed", nargs="+", required=True, metavar="FILE", help="written by speed.py --json")
     parser.add_argument("--bench", nargs="+", required=True, metavar="FILE", help="written by fastnn bench --json")
     args = parser.parse_args(argv)
-    print(*page(joined(args.speed, "rows"), joined(args.bench, "cases")), sep="\n")
+    print(*page(joined(args.speed, "rows"), joined(args.bench, "cases", "not_measured")), sep="\n")
     return 0
 
 

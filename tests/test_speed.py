@@ -249,7 +249,8 @@ def measured(tmp_path):
         others = {"others": 0.25 + number}
         (tmp_path / f"speed{number}").write_text(json.dumps({"machine": facts | others, "rows": rows[number::2]}))
         (tmp_path / f"bench{number}").write_text(json.dumps(
-            {"machine": machine | others | {"fma_peak": 117.0}, "cases": cases[number::2]}))
+            {"machine": machine | others | {"fma_peak": 117.0}, "cases": cases[number::2],
+             "not_measured": ["sparse, 2 threads: needs scipy"] * number}))
     return tmp_path
 
 
@@ -258,22 +259,28 @@ def test_page_names_first_what_falls_short(measured, capsys):
     assert page.main(["--speed", *names["speed"], "--bench", *names["bench"]]) == 0
     text = capsys.readouterr().out
     short, promises, beside, how = text.split("\n## ")[1:]
-    assert short.splitlines()[2:5] == [
+    assert short.strip().splitlines()[2:] == [
         f"- **{ROWS['mnist-peak'].what}: 6.00 (2.00 to 10.00)**, asked is at most 0.62 (aim 0.5)",
         "- **NumPy is faster: prediction 1 x 784, 2 threads, ratio 0.50**",
         f"- {ROWS['mnist-jax'].what}: not measured: needs --peer-python with jax",
+        "- sparse, 2 threads: needs scipy",
     ]
     assert f"| {ROWS['mnist-numpy'].what} | at least 4 x (aim 4.7) | 4.00 x (3.00 to 5.00) | " in promises
     assert f"| **{ROWS['mnist-peak'].what}** | " in promises and "| **MISSED** |" in promises
     assert "| relu | (16, 16) | 2 | 1.00 s | 2.00 ms | 1.00 ms | 2.00 | 1.00 to 2.00 |  |" in beside
     assert "| **prediction** | **1 x 784** | **2** |" in beside and "| **25 %** |" in beside
-    assert "1.25 cores busy" in promises and "117.0 GFLOP/s" in beside
-    assert "--rounds 5" in how and "--fma-peak 117.0" in how
+    assert "1.25 cores busy" in promises and "117 GFLOP/s" in beside
+    assert "--rounds 5" in how and "--fma-peak 117 " in how
     assert "2026-01-02" in text and f"NumPy {np.__version__}" in text and "numpy 2.0" in text
 
 
 def test_page_without_anything_to_confess(measured):
-    found = page.joined([str(measured / "speed0")], "rows"), page.joined([str(measured / "bench0")], "cases")
-    for row in found[0]["rows"]:
+    promised = page.joined([str(measured / "speed0")], "rows")
+    beside = page.joined([str(measured / "bench0")], "cases", "not_measured")
+    for row in promised["rows"]:
         row["met"] = True
-    assert "- Nothing: every promise is met, and NumPy is faster in no case." in list(page.page(*found))
+    beside["machine"]["fma_peak"] = None
+    lines = list(page.page(promised, beside))
+    assert "- Nothing: every promise is met, and NumPy is faster in no case." in lines
+    assert not any("of peak" in line.lower() and line.startswith("|") for line in lines)
+    assert not any("--fma-peak 1" in line for line in lines)
