@@ -204,7 +204,8 @@ def follow(lines: Iterable[str | bytes], found: list[dict[str, Any]], fma_peak: 
         if "group" not in part:
             if not facts:
                 say(f"\n{describe(part)}")
-                say(ROW.format("", "", "loops", "NumPy", "fastnn", "ratio", "quartiles", "of peak" * bool(fma_peak)))
+                share = "of peak" if fma_peak else ""
+                say(ROW.format("", "", "loops", "NumPy", "fastnn", "ratio", "quartiles", share).rstrip())
             facts |= part
         else:
             if "needs" not in part:
