@@ -79,6 +79,8 @@ def _parser() -> _Parser:
 
     sub = command("bench", _bench, "Compare fastnn with NumPy and with loops in Python on this machine.")
     sub.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
+    sub.add_argument("--only", metavar="A,B", help='only the cases of these names, as "epoch of digits,prediction"')
+    sub.add_argument("--fma-peak", type=float, metavar="GFLOPS", help="of one thread, to show the share of it reached")
     _add_threads(sub)
     return parser
 
@@ -191,7 +193,7 @@ def _info(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     from . import benchmark
 
-    return benchmark.main(threads=args.threads, quick=args.quick, as_json=args.json)
+    return benchmark.main(args.threads, args.quick, args.json, args.only.split(",") if args.only else (), args.fma_peak)
 
 
 # Data and models: what these return is ready for use; their errors name the file

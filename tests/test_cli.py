@@ -288,10 +288,10 @@ def test_info(run):
 
 def test_bench_hands_its_options_over(run, monkeypatch):
     seen = []
-    monkeypatch.setattr("fastnn.benchmark.main", lambda **options: seen.append(options) or 0)
+    monkeypatch.setattr("fastnn.benchmark.main", lambda *options: seen.append(options) or 0)
     assert run("bench", "--quick", "--threads", "2") == (0, "", "")
-    assert run("bench", "--json") == (0, "", "")
-    assert seen == [{"threads": 2, "quick": True, "as_json": False}, {"threads": None, "quick": False, "as_json": True}]
+    assert run("bench", "--json", "--only", "relu,add", "--fma-peak", "117") == (0, "", "")
+    assert seen == [(2, True, False, (), None), (None, False, True, ["relu", "add"], 117.0)]
 
 
 @pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "info", "bench"])

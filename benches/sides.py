@@ -1,0 +1,181 @@
+"""fastnn's sides of benches/speed.py, one in a process: the last line that it prints is JSON.
+
+    python benches/sides.py epoch --normal
+
+NumPy's side of a case of `fastnn bench` runs here too.  A side says `seconds`, the best repetition, with `flop`, the
+multiply-adds that skip no zero; or `epoch_s`, the seconds of each epoch; or `pair`, two amounts to compare.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+DIGITS = (784, 512, 10)
+IMPORTS = """
+import json, time
+start = time.perf_counter()
+import numpy
+between = time.perf_counter()
+import fastnn
+print(json.dumps([time.perf_counter() - start, between - start]))
+"""
+
+
+def best(call, repeats):
+    """Seconds of the quickest of the calls; one before them counts for nothing."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def network(units, hidden, last, optimizer, loss, metrics=()):
+    from fastnn import layers, models, utils
+
+    utils.set_random_seed(0)
+    activations = [hidden] * (len(units) - 2) + [last]
+    model = models.Sequential([layers.Input(units[:1]), *map(layers.Dense, units[1:], activations)])
+    model.compile(optimizer, loss, metrics)
+    return model
+
+
+def digits():
+    """The training images as float32 rows from 0 to 1, and their labels as one-hot rows."""
+    from fastnn import utils
+    from fastnn.datasets import mnist
+
+    (x, y), _ = mnist.load_data()
+    x = x.reshape(len(x), -1).astype("float32")
+    x /= 255
+    return x, utils.to_categorical(y)
+
+
+def normal(samples=12_800):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((samples, DIGITS[0]), "float32"),
+            np.eye(DIGITS[-1], dtype="float32")[rng.integers(0, DIGITS[-1], samples)])
+
+
+def epochs(x, y, batch=128, count=5, beside=0):
+    """The course's network, trained beside that many processes that only spin."""
+    from fastnn.benchmark_cases import training_flop
+
+    model = network(DIGITS, "relu", "softmax", "rmsprop", "categorical_crossentropy", ["accuracy"])
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(beside)]
+    seconds = []
+    try:
+        for _ in range(count):
+            start = time.perf_counter()
+            model.fit(x, y, batch_size=batch, verbose=0)
+            seconds.append(time.perf_counter() - start)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    return {"epoch_s": seconds, "flop": training_flop(len(x), *DIGITS)}
+
+
+def tanh(steps=100, repeats=7):
+    """4-32-16-4 on 10,000 samples in one batch, with Adam; a fit of many steps, divided by them."""
+    import numpy as np
+
+    from fastnn.benchmark_cases import training_flop
+
+    n, units = 10_000, (4, 32, 16, 4)
+    x, y = np.random.default_rng(0).standard_normal((2, n, 4), "float32")
+    model = network(units, "tanh", "linear", "adam", "mse")
+    seconds = best(lambda: model.fit(x, y, epochs=steps, batch_size=n, verbose=0, shuffle=False), repeats)
+    return {"seconds": seconds / steps, "flop": training_flop(n, *units)}
+
+
+def small(repeats=30):
+    """20-16-2 on 10,000 samples in batches of 32, with Adam: one epoch, shuffled."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((10_000, 20), "float32"), np.eye(2, dtype="float32")[rng.integers(0, 2, 10_000)]
+    model = network((20, 16, 2), "relu", "softmax", "adam", "categorical_crossentropy")
+    return {"seconds": best(lambda: model.fit(x, y, batch_size=32, verbose=0), repeats)}
+
+
+def case(group, size, side, stretches=40):
+    """One side of a case of `fastnn bench`."""
+    from fastnn import benchmark
+
+    call = next(case for case in benchmark.cases(groups=[group]) if case.size == size).sides[side]()
+    benchmark.warm_up(call)
+    repeats = max(1, round(benchmark.STRETCH / benchmark.timed(call, 3)))
+    return {"seconds": best(lambda: benchmark.timed(call, repeats), stretches) / repeats}
+
+
+def imports(repeats=15):
+    """Seconds of importing numpy and then fastnn, and of numpy alone, each time in a new process: the
+    run whose difference is the median."""
+    runs = [json.loads(subprocess.run([sys.executable, "-P", "-c", IMPORTS], check=True, capture_output=True).stdout)
+            for _ in range(repeats)]
+    both, numpy = sorted(runs, key=lambda run: run[0] - run[1])[repeats // 2]
+    return {"pair": [both, numpy]}
+
+
+def resident(what="VmRSS"):
+    """Resident bytes of this process: now (VmRSS), or at most so far (VmHWM)."""
+    with open("/proc/self/status", encoding="ascii") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+
+
+def memory(x, y):
+    """Resident bytes at the peak of two epochs, and before the network was made, with x and y there."""
+    import fastnn  # noqa: F401
+
+    before = resident()
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")     # the peak begins anew
+    network(DIGITS, "relu", "softmax", "rmsprop", "categorical_crossentropy").fit(x, y, 128, epochs=2, verbose=0)
+    return {"pair": [resident("VmHWM"), before]}
+
+
+def flat(count=100_000):
+    """Resident bytes after `count` steps of fit, as many of train_on_batch and predictions, and after a tenth."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3200, 20), "float32"), np.eye(2, dtype="float32")[rng.integers(0, 2, 3200)]
+    model = network((20, 16, 2), "relu", "softmax", "adam", "categorical_crossentropy")
+
+    def go_on(steps):
+        model.fit(x, y, batch_size=32, epochs=max(1, steps // 100), verbose=0)
+        for _ in range(steps):
+            model.train_on_batch(x[:32], y[:32])
+            model.predict(x[:1])
+        return resident()
+
+    before = go_on(count // 10)
+    return {"pair": [go_on(count - count // 10), before]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("side", choices=["epoch", "tanh", "small", "case", "imports", "memory", "flat"])
+    parser.add_argument("words", nargs="*", help="case: group, size and side")
+    parser.add_argument("--normal", action="store_true", help="random normal data instead of MNIST")
+    parser.add_argument("--spinning", action="store_true", help="beside one spinning process for each processor")
+    args = parser.parse_args()
+    if args.side == "epoch":
+        beside = len(os.sched_getaffinity(0)) if args.spinning else 0
+        found = epochs(*(normal() if args.normal else digits()), beside=beside)
+    elif args.side == "memory":
+        found = memory(*digits())
+    else:
+        found = {"tanh": tanh, "small": small, "case": case, "imports": imports, "flat": flat}[args.side](*args.words)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
