@@ -2,7 +2,6 @@
 #define REAL float          /* for simd.h, of which only the width of a vector is used */
 #include "simd.h"
 
-/* int8_t stands in for no type here: its index type counts rows, see where_columns() */
 #define int32_t_INDEX int32_t
 #define int64_t_INDEX int64_t
 #define uint8_t_INDEX uint8_t
@@ -22,6 +21,8 @@
 #define WIDER_TOTAL
 #define INDEX PASTE(ELEMENT, _INDEX)
 #define LOWEST PASTE(ELEMENT, _LOWEST)
+#define UP_TO(x, y) ((x) <= (y))
+#define IS_NAN(x) 0
 #define HIGHEST PASTE(ELEMENT, _HIGHEST)
 
 /* Whole numbers add up to the same sum in any order; PARTIAL holds that of 4096. */

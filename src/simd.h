@@ -53,12 +53,16 @@ INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
-/* All ones in the first n lanes. */
-INLINE ivec v_first(isize n) {
-    ivec lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
-    return lane < v_iset((whole)n);
+/* first, first + 1, ...: read from memory, because compilers build such a vector lane by lane */
+INLINE ivec v_ramp(int first) {
+    typedef whole unaligned_whole __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(whole)), may_alias));
+    static const whole ramp[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                   16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    return *(const unaligned_whole *)(ramp + first);
 }
+
+/* All ones in the first n lanes. */
+INLINE ivec v_first(isize n) { return v_ramp(0) < v_iset((whole)n); }
 
 /* Lane i takes what lane i + n (mod LANES) has. */
 INLINE vec v_down(vec x, int n) {
@@ -67,9 +71,7 @@ INLINE vec v_down(vec x, int n) {
     for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
     return y;
 #else
-    ivec from;
-    for (int i = 0; i < LANES; i++) from[i] = (i + n) % LANES;
-    return __builtin_shuffle(x, from);
+    return __builtin_shuffle(x, v_ramp(n));     /* which takes the lanes mod LANES */
 #endif
 }
 
