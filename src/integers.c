@@ -5,12 +5,6 @@
 #define int32_t_INDEX int32_t
 #define int64_t_INDEX int64_t
 #define uint8_t_INDEX uint8_t
-#define int32_t_LOWEST INT32_MIN
-#define int64_t_LOWEST INT64_MIN
-#define uint8_t_LOWEST 0
-#define int32_t_HIGHEST INT32_MAX
-#define int64_t_HIGHEST INT64_MAX
-#define uint8_t_HIGHEST UINT8_MAX
 #define int32_t_PARTIAL int64_t
 #define int64_t_PARTIAL uint64_t
 #define uint8_t_PARTIAL uint32_t
@@ -20,10 +14,8 @@
 #define MEAN double
 #define WIDER_TOTAL
 #define INDEX PASTE(ELEMENT, _INDEX)
-#define LOWEST PASTE(ELEMENT, _LOWEST)
 #define UP_TO(x, y) ((x) <= (y))
 #define IS_NAN(x) 0
-#define HIGHEST PASTE(ELEMENT, _HIGHEST)
 
 /* Whole numbers add up to the same sum in any order; PARTIAL holds that of 4096. */
 static TOTAL sum_row(const ELEMENT *x, isize n) {
@@ -35,6 +27,45 @@ static TOTAL sum_row(const ELEMENT *x, isize n) {
         total += (TOTAL)partial;
     }
     return total;
+}
+
+INLINE ELEMENT larger_of(ELEMENT x, ELEMENT y) { return x > y ? x : y; }
+INLINE ELEMENT smaller_of(ELEMENT x, ELEMENT y) { return x < y ? x : y; }
+
+/* `width` running bests over n >= width elements; the last step takes elements a second time, which changes nothing */
+INLINE ELEMENT best_by(const ELEMENT *x, isize n, int width, ELEMENT (*join)(ELEMENT, ELEMENT)) {
+    ELEMENT best[VECTOR_BYTES * 8];
+    for (int j = 0; j < width; j++) best[j] = x[j];
+    for (isize i = width; i + width <= n; i += width)
+        for (int j = 0; j < width; j++) best[j] = join(best[j], x[i + j]);
+    for (int j = 0; j < width; j++) best[j] = join(best[j], x[n - width + j]);
+    for (int half = width / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) best[j] = join(best[j], best[j + half]);
+    return best[0];
+}
+
+INLINE ELEMENT best_of(const ELEMENT *x, isize n, ELEMENT (*join)(ELEMENT, ELEMENT)) {
+    enum { ONE = VECTOR_BYTES / sizeof(ELEMENT) };
+    if (n >= 8 * ONE) return best_by(x, n, 8 * ONE, join);
+    if (n >= ONE) return best_by(x, n, ONE, join);
+    ELEMENT best = x[0];
+    for (isize i = 1; i < n; i++) best = join(best, x[i]);
+    return best;
+}
+
+static ELEMENT max_row(const ELEMENT *x, isize n) { return best_of(x, n, larger_of); }
+static ELEMENT min_row(const ELEMENT *x, isize n) { return best_of(x, n, smaller_of); }
+
+/* The first of n elements that is the best; there is one. */
+static isize find(const ELEMENT *x, isize n, ELEMENT best) {
+    enum { BLOCK = 64 };
+    isize i = 0;
+    for (INDEX found = 0; i + BLOCK <= n; i += BLOCK) {
+        for (int j = 0; j < BLOCK; j++) found |= (INDEX)(x[i + j] == best);
+        if (found) break;
+    }
+    while (x[i] != best) i++;
+    return i;
 }
 
 #include "reductions.inc"

@@ -75,6 +75,35 @@ INLINE vec v_down(vec x, int n) {
 #endif
 }
 
+/* The larger, the smaller of each lane; y where they are equal or either is NaN. */
+#if defined(__AVX512F__)
+INLINE vec v_max(vec x, vec y) { return BY_REAL(_mm512_max_ps, _mm512_max_pd)(x, y); }
+INLINE vec v_min(vec x, vec y) { return BY_REAL(_mm512_min_ps, _mm512_min_pd)(x, y); }
+#elif defined(__AVX2__)
+INLINE vec v_max(vec x, vec y) { return BY_REAL(_mm256_max_ps, _mm256_max_pd)(x, y); }
+INLINE vec v_min(vec x, vec y) { return BY_REAL(_mm256_min_ps, _mm256_min_pd)(x, y); }
+#else
+INLINE vec v_max(vec x, vec y) { return v_where(x > y, x, y); }
+INLINE vec v_min(vec x, vec y) { return v_where(x < y, x, y); }
+#endif
+
+/* v_unordered: the lanes where x or y is NaN, as a mask that may be joined by |. */
+#if defined(__AVX512F__)
+typedef BY_REAL(__mmask16, __mmask8) v_mask;
+INLINE v_mask v_unordered(vec x, vec y) {
+    return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_UNORD_Q);
+}
+INLINE int v_any(v_mask mask) { return mask != 0; }
+#else
+typedef ivec v_mask;
+INLINE v_mask v_unordered(vec x, vec y) { return (x != x) | (y != y); }
+INLINE int v_any(v_mask mask) {
+    whole any = 0;
+    for (int i = 0; i < LANES; i++) any |= mask[i];
+    return any != 0;
+}
+#endif
+
 /* v_bits: bit i is set where lane i of a comparison holds.
  * Parts: the first n < LANES elements; the rest read as zero and are not written. */
 #if defined(__AVX512F__)
