@@ -16,7 +16,7 @@ X86 = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
 }
 ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"baseline": [], "neon": []}, "arm64": {"baseline": [], "neon": []}}
-INTEGERS = ("int32_t", "int64_t", "uint8_t")
+INTEGERS = {"int32_t": "float", "int64_t": "double", "uint8_t": "float"}     # and a real as wide, if there is one
 NO_COMPILER = """
 fastnn is compiled on installation and found no working C compiler (GCC or Clang).
 Install one and try again:
@@ -30,7 +30,8 @@ The compiler said: {}
 def sources(isa):
     """The files that are compiled for an instruction set, with their macros."""
     kernels = [(f"src/kernels_{isa}.c", [("REAL", real)]) for real in ("float", "double")]
-    integers = [("src/integers.c", [("ISA", isa), ("ELEMENT", element)]) for element in INTEGERS]
+    integers = [("src/integers.c", [("ISA", isa), ("ELEMENT", element), ("REAL", real)])
+                for element, real in INTEGERS.items()]
     return kernels + integers
 
 

@@ -1,5 +1,5 @@
-/* The reductions of the integer types: compiled once for each instruction set (-DISA=avx2) and type (-DELEMENT=int32_t). */
-#define REAL float          /* for simd.h, of which only the width of a vector is used */
+/* The reductions of the integer types: compiled once for each instruction set (-DISA=avx2) and type (-DELEMENT=int32_t),
+ * with -DREAL=float or double of the same width where there is one. */
 #include "simd.h"
 
 #define int32_t_INDEX int32_t
@@ -29,8 +29,8 @@ static TOTAL sum_row(const ELEMENT *x, isize n) {
     return total;
 }
 
-INLINE ELEMENT larger_of(ELEMENT x, ELEMENT y) { return x > y ? x : y; }
-INLINE ELEMENT smaller_of(ELEMENT x, ELEMENT y) { return x < y ? x : y; }
+INLINE ELEMENT larger(ELEMENT best, ELEMENT x) { return x > best ? x : best; }
+INLINE ELEMENT smaller(ELEMENT best, ELEMENT x) { return x < best ? x : best; }
 
 /* `width` running bests over n >= width elements; the last step takes elements a second time, which changes nothing */
 INLINE ELEMENT best_by(const ELEMENT *x, isize n, int width, ELEMENT (*join)(ELEMENT, ELEMENT)) {
@@ -53,16 +53,28 @@ INLINE ELEMENT best_of(const ELEMENT *x, isize n, ELEMENT (*join)(ELEMENT, ELEME
     return best;
 }
 
-static ELEMENT max_row(const ELEMENT *x, isize n) { return best_of(x, n, larger_of); }
-static ELEMENT min_row(const ELEMENT *x, isize n) { return best_of(x, n, smaller_of); }
+static ELEMENT max_row(const ELEMENT *x, isize n) { return best_of(x, n, larger); }
+static ELEMENT min_row(const ELEMENT *x, isize n) { return best_of(x, n, smaller); }
+
+INLINE ivec load_whole(const ELEMENT *x) {
+    ivec loaded;
+    memcpy(&loaded, x, sizeof loaded);
+    return loaded;
+}
 
 /* The first of n elements that is the best; there is one. */
 static isize find(const ELEMENT *x, isize n, ELEMENT best) {
-    enum { BLOCK = 64 };
+    if (sizeof(ELEMENT) == 1) return (const ELEMENT *)memchr(x, (int)best, (size_t)n) - x;
+    const ivec wanted = v_iset((whole)best);
     isize i = 0;
-    for (INDEX found = 0; i + BLOCK <= n; i += BLOCK) {
-        for (int j = 0; j < BLOCK; j++) found |= (INDEX)(x[i + j] == best);
-        if (found) break;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {                        /* four vectors at a time, to the one with it */
+        v_mask any = v_iequal(load_whole(x + i), wanted);
+        UNROLL for (int j = 1; j < 4; j++) any |= v_iequal(load_whole(x + i + j * LANES), wanted);
+        if (v_any(any)) break;
+    }
+    for (; i + LANES <= n; i += LANES) {
+        unsigned bits = v_bits(load_whole(x + i) == wanted);
+        if (bits) return i + __builtin_ctz(bits);
     }
     while (x[i] != best) i++;
     return i;

@@ -87,16 +87,22 @@ INLINE vec v_max(vec x, vec y) { return v_where(x > y, x, y); }
 INLINE vec v_min(vec x, vec y) { return v_where(x < y, x, y); }
 #endif
 
-/* v_unordered: the lanes where x or y is NaN, as a mask that may be joined by |. */
+/* The lanes where x or y is NaN, and where they are equal, as masks that may be joined by |. */
 #if defined(__AVX512F__)
 typedef BY_REAL(__mmask16, __mmask8) v_mask;
 INLINE v_mask v_unordered(vec x, vec y) {
     return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_UNORD_Q);
 }
+INLINE v_mask v_equal(vec x, vec y) { return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_EQ_OQ); }
+INLINE v_mask v_iequal(ivec x, ivec y) {
+    return BY_REAL(_mm512_cmpeq_epi32_mask, _mm512_cmpeq_epi64_mask)((__m512i)x, (__m512i)y);
+}
 INLINE int v_any(v_mask mask) { return mask != 0; }
 #else
 typedef ivec v_mask;
 INLINE v_mask v_unordered(vec x, vec y) { return (x != x) | (y != y); }
+INLINE v_mask v_equal(vec x, vec y) { return x == y; }
+INLINE v_mask v_iequal(ivec x, ivec y) { return x == y; }
 INLINE int v_any(v_mask mask) {
     whole any = 0;
     for (int i = 0; i < LANES; i++) any |= mask[i];
