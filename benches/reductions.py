@@ -1,7 +1,7 @@
 """Reductions beside NumPy's: cells of (name, array, NumPy's call, fastnn's call) over sizes, shapes and axes.
 
-python -P benches/reductions.py 1 1e3,1e5 float32 sum,argmax    (threads, sizes, dtypes, operations) prints fastnn's time
-over NumPy's in each cell, the worst first.
+python -P benches/reductions.py 1 1e3,1e5 float32 sum,argmax    (threads, sizes, dtypes, operations) prints the time of
+fastnn over that of NumPy in each cell, the worst first.
 """
 import statistics
 import sys
