@@ -16,6 +16,7 @@ X86 = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
 }
 ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"baseline": [], "neon": []}, "arm64": {"baseline": [], "neon": []}}
+INTEGERS = {"int32_t": "float", "int64_t": "double", "uint8_t": "float"}     # and a real as wide, if there is one
 NO_COMPILER = """
 fastnn is compiled on installation and found no working C compiler (GCC or Clang).
 Install one and try again:
@@ -26,6 +27,14 @@ The compiler said: {}
 """
 
 
+def sources(isa):
+    """The files that are compiled for an instruction set, with their macros."""
+    kernels = [(f"src/kernels_{isa}.c", [("REAL", real)]) for real in ("float", "double")]
+    integers = [("src/integers.c", [("ISA", isa), ("ELEMENT", element), ("REAL", real)])
+                for element, real in INTEGERS.items()]
+    return kernels + integers
+
+
 class BuildKernels(build_ext):
     def build_extension(self, ext):
         isas = ISAS.get(platform.machine().lower(), {"baseline": []})
@@ -33,10 +42,10 @@ class BuildKernels(build_ext):
             ext.extra_objects = [
                 built
                 for isa, flags in isas.items()
-                for real in ("float", "double")
+                for source, macros in sources(isa)
                 for built in self.compiler.compile(
-                    [f"src/kernels_{isa}.c"], output_dir=os.path.join(self.build_temp, real), depends=ext.depends,
-                    macros=[("REAL", real)], extra_postargs=COMMON + flags)
+                    [source], output_dir=os.path.join(self.build_temp, *dict(macros).values()), depends=ext.depends,
+                    macros=macros, extra_postargs=COMMON + flags)
             ]
             super().build_extension(ext)
         except CompileError as error:
@@ -46,7 +55,7 @@ class BuildKernels(build_ext):
 
 
 HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc", "dense.inc",
-           "losses.inc", "optimizers.inc"]
+           "losses.inc", "optimizers.inc", "reductions.inc", "columns.inc"]
 core = Extension(
     "fastnn._core",
     ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],

@@ -1,8 +1,14 @@
 /* The instruction sets of this build, the plainest first, and which of them this CPU has. */
 #include "fastnn.h"
 
-#define TABLES(isa) extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double;
-#define ROW(isa, supported) {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, supported}
+#define TABLES(isa) \
+    extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double; \
+    extern const fastnn_reductions fastnn_reductions_##isa##_float, fastnn_reductions_##isa##_double, \
+        fastnn_reductions_##isa##_int32_t, fastnn_reductions_##isa##_int64_t, fastnn_reductions_##isa##_uint8_t;
+#define ROW(isa, supported) \
+    {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, \
+     {&fastnn_reductions_##isa##_float, &fastnn_reductions_##isa##_double, &fastnn_reductions_##isa##_int32_t, \
+      &fastnn_reductions_##isa##_int64_t, &fastnn_reductions_##isa##_uint8_t}, supported}
 
 TABLES(baseline)
 static int always(void) { return 1; }
@@ -22,6 +28,7 @@ TABLES(neon)
 static const struct {
     const char *name;
     const fastnn_kernels *table[DTYPES];
+    const fastnn_reductions *reductions[ELEMENT_TYPES];
     int (*supported)(void);
 } sets[] = {
     ROW(baseline, always),
@@ -36,6 +43,7 @@ int fastnn_isa_count(void) { return sizeof sets / sizeof *sets; }
 const char *fastnn_isa_name(int isa) { return sets[isa].name; }
 int fastnn_isa_supported(int isa) { return sets[isa].supported(); }
 const fastnn_kernels *fastnn_table(int isa, int dtype) { return sets[isa].table[dtype]; }
+const fastnn_reductions *fastnn_reduction_table(int isa, int element_type) { return sets[isa].reductions[element_type]; }
 
 int fastnn_isa_best(void) {
     int best = fastnn_isa_count() - 1;

@@ -19,6 +19,8 @@ enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
 enum { MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES };
 enum { BINARY_MATCH, CATEGORICAL_MATCH, MATCHES };
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
+enum { INT32 = DTYPES, INT64, UINT8, ELEMENT_TYPES };      /* what reductions take besides */
+enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS };
 
 /* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
  * What writes a list may write STEPS_MARGIN elements past its end. */
@@ -109,12 +111,30 @@ typedef struct {
     void (*one_hot)(const int64_t *label, void *out, isize rows, isize cols);
 } fastnn_kernels;
 
+/* out[r * step] = the reduction of row r of x (rows, cols), its elements one after the other, rows x_row apart. */
+typedef void (*reduction_kernel)(const void *x, isize x_row, void *out, isize step, isize rows, isize cols);
+
+/* Sums are float32 and float64 for these, and 64 bits wide for integers; places are int64.  N6 along every row and every
+ * column: lanes of 32, chunks of 4096 elements, whose results are joined in index order. */
+typedef struct {
+    reduction_kernel rows;
+    reduction_kernel columns;           /* out[c * step] = the reduction of column c */
+    /* out[i * step] = the results of chunks, partial (chunks, n), joined; NULL for places */
+    void (*join)(const void *partial, isize chunks, void *out, isize step, isize n);
+} fastnn_reduction;
+
+typedef struct {
+    fastnn_reduction of[REDUCTIONS];
+    void (*divide)(void *out, isize step, isize n, isize count);    /* sums in out (n) to means; of integers in float64 */
+} fastnn_reductions;
+
 /* dispatch.c: the CPU is asked once; FASTNN_ISA forces one of the sets that are compiled and supported. */
 int fastnn_isa_count(void);                         /* compiled sets, the plainest first */
 const char *fastnn_isa_name(int isa);
 int fastnn_isa_supported(int isa);
 int fastnn_isa_best(void);
 const fastnn_kernels *fastnn_table(int isa, int dtype);
+const fastnn_reductions *fastnn_reduction_table(int isa, int element_type);
 
 /* threads.c: fn(context, block, worker) for every block in [0, blocks), on up to the pool's threads; returns when all
  * are done.  worker < fastnn_threads() numbers the thread.  Blocks may run in any order and on any thread. */

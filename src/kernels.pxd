@@ -12,6 +12,8 @@ cdef extern from "fastnn.h" nogil:
         LOSSES
         BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
+        INT32, INT64, UINT8, ELEMENT_TYPES
+        REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS
         SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
 
     ctypedef struct fastnn_steps:
@@ -74,11 +76,23 @@ cdef extern from "fastnn.h" nogil:
                                 isize rows, isize cols) noexcept nogil
         void (*one_hot)(const int64_t *label, void *out, isize rows, isize cols) noexcept nogil
 
+    ctypedef void (*reduction_kernel)(const void *x, isize x_row, void *out, isize step,
+                                      isize rows, isize cols) noexcept nogil
+
+    ctypedef struct fastnn_reduction:
+        reduction_kernel rows, columns
+        void (*join)(const void *partial, isize chunks, void *out, isize step, isize n) noexcept nogil
+
+    ctypedef struct fastnn_reductions:
+        fastnn_reduction of[REDUCTIONS]
+        void (*divide)(void *out, isize step, isize n, isize count) noexcept nogil
+
     int fastnn_isa_count()
     const char *fastnn_isa_name(int isa)
     int fastnn_isa_supported(int isa)
     int fastnn_isa_best()
     const fastnn_kernels *fastnn_table(int isa, int dtype)
+    const fastnn_reductions *fastnn_reduction_table(int isa, int element_type)
 
     ctypedef void (*fastnn_task)(void *context, isize block, int worker) noexcept nogil
     void fastnn_parallel(fastnn_task fn, void *context, isize blocks)

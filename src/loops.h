@@ -49,7 +49,8 @@ INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(v
     for (; i + SUM_LANES <= n; i += SUM_LANES)
         UNROLL for (int j = 0; j < SUM_LANES / LANES; j++)
             acc.v[j] = f(acc.v[j], v_load(x + i + j * LANES), v_load(y + i + j * LANES));
-    for (int j = 0; i < n; i += LANES, j++) {
+    UNROLL for (int j = 0; j < SUM_LANES / LANES; j++, i += LANES) {
+        if (i >= n) break;
         vec next = f(acc.v[j], load(x, i, n), load(y, i, n));
         if (n - i < LANES) next = v_where(v_first(n - i), next, acc.v[j]);  /* lanes past the end stay */
         acc.v[j] = next;

@@ -53,12 +53,16 @@ INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
-/* All ones in the first n lanes. */
-INLINE ivec v_first(isize n) {
-    ivec lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
-    return lane < v_iset((whole)n);
+/* first, first + 1, ...: read from memory, because compilers build such a vector lane by lane */
+INLINE ivec v_ramp(int first) {
+    typedef whole unaligned_whole __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(whole)), may_alias));
+    static const whole ramp[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                   16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    return *(const unaligned_whole *)(ramp + first);
 }
+
+/* All ones in the first n lanes. */
+INLINE ivec v_first(isize n) { return v_ramp(0) < v_iset((whole)n); }
 
 /* Lane i takes what lane i + n (mod LANES) has. */
 INLINE vec v_down(vec x, int n) {
@@ -67,11 +71,44 @@ INLINE vec v_down(vec x, int n) {
     for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
     return y;
 #else
-    ivec from;
-    for (int i = 0; i < LANES; i++) from[i] = (i + n) % LANES;
-    return __builtin_shuffle(x, from);
+    return __builtin_shuffle(x, v_ramp(n));     /* which takes the lanes mod LANES */
 #endif
 }
+
+/* The larger, the smaller of each lane; y where they are equal or either is NaN. */
+#if defined(__AVX512F__)
+INLINE vec v_max(vec x, vec y) { return BY_REAL(_mm512_max_ps, _mm512_max_pd)(x, y); }
+INLINE vec v_min(vec x, vec y) { return BY_REAL(_mm512_min_ps, _mm512_min_pd)(x, y); }
+#elif defined(__AVX2__)
+INLINE vec v_max(vec x, vec y) { return BY_REAL(_mm256_max_ps, _mm256_max_pd)(x, y); }
+INLINE vec v_min(vec x, vec y) { return BY_REAL(_mm256_min_ps, _mm256_min_pd)(x, y); }
+#else
+INLINE vec v_max(vec x, vec y) { return v_where(x > y, x, y); }
+INLINE vec v_min(vec x, vec y) { return v_where(x < y, x, y); }
+#endif
+
+/* The lanes where x or y is NaN, and where they are equal, as masks that may be joined by |. */
+#if defined(__AVX512F__)
+typedef BY_REAL(__mmask16, __mmask8) v_mask;
+INLINE v_mask v_unordered(vec x, vec y) {
+    return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_UNORD_Q);
+}
+INLINE v_mask v_equal(vec x, vec y) { return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_EQ_OQ); }
+INLINE v_mask v_iequal(ivec x, ivec y) {
+    return BY_REAL(_mm512_cmpeq_epi32_mask, _mm512_cmpeq_epi64_mask)((__m512i)x, (__m512i)y);
+}
+INLINE int v_any(v_mask mask) { return mask != 0; }
+#else
+typedef ivec v_mask;
+INLINE v_mask v_unordered(vec x, vec y) { return (x != x) | (y != y); }
+INLINE v_mask v_equal(vec x, vec y) { return x == y; }
+INLINE v_mask v_iequal(ivec x, ivec y) { return x == y; }
+INLINE int v_any(v_mask mask) {
+    whole any = 0;
+    for (int i = 0; i < LANES; i++) any |= mask[i];
+    return any != 0;
+}
+#endif
 
 /* v_bits: bit i is set where lane i of a comparison holds.
  * Parts: the first n < LANES elements; the rest read as zero and are not written. */
