@@ -33,10 +33,10 @@ class BuildKernels(build_ext):
             ext.extra_objects = [
                 built
                 for isa, flags in isas.items()
-                for real in ("float", "double")
+                for real in ("float", "double", "int32_t", "int64_t", "uint8_t")
                 for built in self.compiler.compile(
                     [f"src/kernels_{isa}.c"], output_dir=os.path.join(self.build_temp, real), depends=ext.depends,
-                    macros=[("REAL", real)], extra_postargs=COMMON + flags)
+                    macros=[("REAL", real)], extra_postargs=COMMON + flags + (["-fwrapv"] if real.endswith("_t") else []))
             ]
             super().build_extension(ext)
         except CompileError as error:
@@ -45,7 +45,7 @@ class BuildKernels(build_ext):
             raise SystemExit(NO_COMPILER.format(error)) from error
 
 
-HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc", "dense.inc",
+HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "arithmetic.inc", "integers.inc", "reduce.inc", "matmul.inc", "dense.inc",
            "losses.inc", "optimizers.inc"]
 core = Extension(
     "fastnn._core",

@@ -1,8 +1,12 @@
 /* The instruction sets of this build, the plainest first, and which of them this CPU has. */
 #include "fastnn.h"
 
-#define TABLES(isa) extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double;
-#define ROW(isa, supported) {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, supported}
+#define TABLES(isa) extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double; \
+    extern const fastnn_elementwise elementwise_##isa##_float, elementwise_##isa##_double, elementwise_##isa##_int32_t, \
+        elementwise_##isa##_int64_t, elementwise_##isa##_uint8_t;
+#define ROW(isa, supported) {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, \
+    {&elementwise_##isa##_float, &elementwise_##isa##_double, &elementwise_##isa##_int32_t, &elementwise_##isa##_int64_t, \
+     &elementwise_##isa##_uint8_t}, supported}
 
 TABLES(baseline)
 static int always(void) { return 1; }
@@ -22,6 +26,7 @@ TABLES(neon)
 static const struct {
     const char *name;
     const fastnn_kernels *table[DTYPES];
+    const fastnn_elementwise *elementwise[ELEMENTS];
     int (*supported)(void);
 } sets[] = {
     ROW(baseline, always),
@@ -36,6 +41,7 @@ int fastnn_isa_count(void) { return sizeof sets / sizeof *sets; }
 const char *fastnn_isa_name(int isa) { return sets[isa].name; }
 int fastnn_isa_supported(int isa) { return sets[isa].supported(); }
 const fastnn_kernels *fastnn_table(int isa, int dtype) { return sets[isa].table[dtype]; }
+const fastnn_elementwise *fastnn_elementwise_table(int isa, int element) { return sets[isa].elementwise[element]; }
 
 int fastnn_isa_best(void) {
     int best = fastnn_isa_count() - 1;
