@@ -447,7 +447,7 @@ cdef int weak(object value, int other, double *place) except -2:
     return element
 
 
-cdef np.ndarray binary(int operation, object x, object y, object out):
+cdef object binary(int operation, object x, object y, object out):
     cdef Loop loop
     cdef int computing
     cdef bint x_array = np.PyArray_CheckExact(x), y_array = np.PyArray_CheckExact(y)
@@ -481,7 +481,7 @@ cdef object binary_of_any(int operation, object x, object y, object out):
     return binary(operation, settled(function, x, computing, weak_y), settled(function, y, computing, weak_x), out)
 
 
-cdef np.ndarray unary(int operation, object x, object out):
+cdef object unary(int operation, object x, object out):
     cdef Loop loop
     cdef int computing = -1
     if np.PyArray_CheckExact(x):

@@ -60,22 +60,18 @@ INLINE vec v_set(real x) { return x - (vec){0}; }
 INLINE ivec v_iset(whole x) { return x - (ivec){0}; }
 INLINE vec v_load(const real *p) { return *(const unaligned *)p; }
 INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
-#if defined(__AVX512F__)
-INLINE vec v_where(ivec mask, vec yes, vec no) {
-    return BY_REAL(_mm512_mask_mov_ps, _mm512_mask_mov_pd)(
-        no, BY_REAL(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)mask), yes);
-}
-#else
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
-#endif
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
-/* All ones in the first n lanes. */
-INLINE ivec v_first(isize n) {
+/* 0, 1, 2, ... */
+INLINE ivec v_lane_numbers(void) {
     ivec lane;
     for (int i = 0; i < LANES; i++) lane[i] = i;
-    return lane < v_iset((whole)n);
+    return lane;
 }
+
+/* All ones in the first n lanes. */
+INLINE ivec v_first(isize n) { return v_lane_numbers() < v_iset((whole)n); }
 
 /* Lane i takes what lane i + n (mod LANES) has. */
 INLINE vec v_down(vec x, int n) {
@@ -84,9 +80,7 @@ INLINE vec v_down(vec x, int n) {
     for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
     return y;
 #else
-    ivec from;
-    for (int i = 0; i < LANES; i++) from[i] = (i + n) % LANES;
-    return __builtin_shuffle(x, from);
+    return __builtin_shuffle(x, v_lane_numbers() + n);      /* which takes indices mod LANES */
 #endif
 }
 
