@@ -28,12 +28,15 @@ cdef object by_row(str function, rows_kernel kernel32, rows_kernel kernel64, obj
     cdef np.ndarray a, result
     cdef int element, nd, number
     cdef RowsJob job
-    found = traced(function, (x,), {"axis": axis} if out is None else {"axis": axis, "out": out})
-    if found is not NotImplemented:
-        return found
+    if not np.PyArray_CheckExact(x):
+        found = traced(function, (x,), {"axis": axis} if out is None else {"axis": axis, "out": out})
+        if found is not NotImplemented:
+            return found
     a = as_array(x)
     element = element_of(a)
-    if element < 0 or element > FLOAT64:
+    if element == INT32 or element == INT64:
+        a, element = np.PyArray_Cast(a, np.NPY_FLOAT64), FLOAT64
+    elif element < 0 or element == UINT8:
         a = a.astype(computed_in(function, numpy.exp, ("x",), (a,)))
         element = element_of(a)
     nd = np.PyArray_NDIM(a)
