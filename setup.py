@@ -36,7 +36,8 @@ class BuildKernels(build_ext):
                 for real in ("float", "double", "int32_t", "int64_t", "uint8_t")
                 for built in self.compiler.compile(
                     [f"src/kernels_{isa}.c"], output_dir=os.path.join(self.build_temp, real), depends=ext.depends,
-                    macros=[("REAL", real)], extra_postargs=COMMON + flags + (["-fwrapv"] if real.endswith("_t") else []))
+                    macros=[("REAL", real)],
+                    extra_postargs=COMMON + flags + (["-fwrapv"] if real.endswith("_t") else []))
             ]
             super().build_extension(ext)
         except CompileError as error:
@@ -45,7 +46,8 @@ class BuildKernels(build_ext):
             raise SystemExit(NO_COMPILER.format(error)) from error
 
 
-HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "arithmetic.inc", "integers.inc", "reduce.inc", "matmul.inc", "dense.inc",
+HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "arithmetic.inc",
+           "integers.inc", "reduce.inc", "matmul.inc", "dense.inc",
            "losses.inc", "optimizers.inc"]
 core = Extension(
     "fastnn._core",

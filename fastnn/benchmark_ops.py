@@ -1,4 +1,4 @@
-"""Every operation of fastnn.ops beside NumPy, over element types and sizes from 1 to ten million, the worst cells first.
+"""Every operation of fastnn.ops beside NumPy, by element type and size from 1 to ten million, the worst cells first.
 
     python -m fastnn.benchmark_ops [--threads N] [--quick] [--json] [--only NAME]
 
@@ -82,7 +82,8 @@ def cells(quick: bool = False, only: str | None = None) -> Iterator[Cell]:
                 for case, operands in shapes(operation, n):
 
                     def prepare(operation=operation, operands=operands, dtype=dtype, case=case):
-                        arguments = [numbers(x, dtype, i) if isinstance(x, tuple) else x for i, x in enumerate(operands)]
+                        arguments = [numbers(x, dtype, seed) if isinstance(x, tuple) else x
+                                     for seed, x in enumerate(operands)]
                         if case == "transposed":
                             arguments[0] = arguments[0].T
                         return pair(operation, arguments)

@@ -6,9 +6,10 @@ NumPy computes in another one, the error names the conversion.  ``out=`` takes t
 shape and dtype, which may be one of the arguments.  Integers wrap as in NumPy; floating-point operations give inf and
 NaN without a warning.
 
-``OPERATIONS`` is the list of all of them, with the formula, the element types and the function of NumPy that defines the
-result.
+``OPERATIONS`` is the list of all of them, with the formula, the element types and the function of NumPy that
+defines the result.
 """
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -46,12 +47,13 @@ from ._core import (
 )
 
 __all__ = ["OPERATIONS", "Operation", "absolute", "add", "broadcast_shapes", "concatenate", "divide", "dot", "exp",
-           "expand_dims", "log", "log_softmax", "matmul", "maximum", "minimum", "multiply", "negative", "one_hot", "relu",
-           "reshape", "sigmoid", "sign", "softmax", "sqrt", "square", "squeeze", "subtract", "tanh", "transpose"]
+           "expand_dims", "log", "log_softmax", "matmul", "maximum", "minimum", "multiply", "negative", "one_hot",
+           "relu", "reshape", "sigmoid", "sign", "softmax", "sqrt", "square", "squeeze", "subtract", "tanh",
+           "transpose"]
 
 
 class Operation(NamedTuple):
-    """One operation.  kind: unary, binary, reduction, product, rows (along an axis) or shape.  dtypes: of the arguments.
+    """One operation.  kind: unary, binary, reduction, product, rows (along an axis) or shape.  dtypes: the arguments'.
     reference: the function of NumPy, or of it composed, that defines the result."""
 
     name: str
@@ -85,7 +87,7 @@ def _one_hot(labels: Any, num_classes: int) -> Any:
     return np.eye(num_classes, dtype="float32")[np.asarray(labels)]
 
 
-OPERATIONS: dict[str, Operation] = {row[0]: Operation(*row) for row in [
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in itertools.starmap(Operation, [
     ("relu", "unary", "max(x, 0)", NUMBERS, lambda x: np.maximum(x, 0)),
     ("negative", "unary", "-x", NUMBERS, np.negative),
     ("absolute", "unary", "|x|", NUMBERS, np.absolute),
@@ -110,4 +112,4 @@ OPERATIONS: dict[str, Operation] = {row[0]: Operation(*row) for row in [
     ("squeeze", "shape", "without axes of length 1", NUMBERS, np.squeeze),
     ("concatenate", "shape", "one after the other along an axis", NUMBERS, np.concatenate),
     ("one_hot", "shape", "rows of the identity matrix", ("int32", "int64", "uint8"), _one_hot),
-]}
+])}

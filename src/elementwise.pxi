@@ -8,7 +8,6 @@ cdef enum:
     CHUNK = 512                 # elements that are converted at a time
     NO_Y = 2                    # the operands of a unary operation are X and OUT
     HOLD_GIL = 4096             # elements up to which other Python threads wait
-    GRAIN = 16384               # elements of a block for the threads, at least
 
 cdef enum:
     X, Y, OUT, OPERANDS
@@ -139,14 +138,15 @@ cdef void run_loop_block(void *context, isize block, int worker) noexcept nogil:
 
 cdef void run_loop(Loop *loop, isize n) noexcept nogil:
     """n elements, in blocks of fixed size on all threads if there are enough."""
-    cdef isize cols = loop.shape[loop.axes - 1]
+    cdef isize cols = loop.shape[loop.axes - 1], least = PARALLEL_FROM[loop.operation + loop.binary * UNARIES]
+    cdef isize grain = least // 4
     loop.rows = n // cols
-    if n < PARALLEL_FROM[loop.operation if not loop.binary else UNARIES + loop.operation] or fastnn_threads() == 1:
+    if n < least or fastnn_threads() == 1:
         run_rows(loop, 0, loop.rows, 0, cols)
         return
-    loop.col_width = min(cols, GRAIN)
+    loop.col_width = min(cols, grain)
     loop.col_blocks = (cols + loop.col_width - 1) // loop.col_width
-    loop.row_height = max(1, GRAIN // loop.col_width)
+    loop.row_height = max(1, grain // loop.col_width)
     fastnn_parallel(run_loop_block, loop, (loop.rows + loop.row_height - 1) // loop.row_height * loop.col_blocks)
 
 
@@ -175,7 +175,7 @@ cdef inline isize magnitude(isize step) noexcept nogil:
 
 
 cdef int memory_order(const Loop *loop, int outer, int inner, bint with_out) noexcept nogil:
-    """1 if memory has the outer axis outside, -1 if inside, 0 if it does not say; as NumPy, 1 where operands disagree."""
+    """1 if memory has the outer axis outside, -1 if inside, 0 if it does not say; 1 where they disagree."""
     cdef isize a, b
     cdef int k, order = 0
     for k in range(OPERANDS):
@@ -516,7 +516,8 @@ cdef object raise_shapes(str function, tuple shapes):
     axis = max([axis for axis in range(nd) if len({shape[axis] for shape in padded if shape[axis] != 1}) > 1])
     texts = [", ".join(map(str, shape)) for shape in shapes]
     lines = "".join([f"\n    {text:>{max(map(len, texts))}}" for text in texts])
-    raise ValueError(f"{function}: the shapes {' and '.join(map(str, shapes))} do not fit. Aligned at the last axis:{lines}\n"
+    raise ValueError(f"{function}: the shapes {' and '.join(map(str, shapes))} do not fit. Aligned at the last axis:"
+                     f"{lines}\n"
                      f"Axis {axis - nd} has the lengths {' and '.join([str(shape[axis]) for shape in padded])}; "
                      "lengths must be equal, or 1.")
 

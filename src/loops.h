@@ -28,6 +28,12 @@ INLINE void map(const real *x, real *out, isize n, vec (*f)(vec)) {
 INLINE void map_steps(const real *x, int x_step, const real *y, int y_step, real *out, isize n, vec (*f)(vec, vec)) {
     vec first_x = v_set(*x), first_y = v_set(*y);
     isize i = 0;
+    for (; LANES > 1 && i + 2 * LANES <= n; i += 2 * LANES) {
+        vec first = f(x_step ? v_load(x + i) : first_x, y_step ? v_load(y + i) : first_y);
+        vec second = f(x_step ? v_load(x + i + LANES) : first_x, y_step ? v_load(y + i + LANES) : first_y);
+        v_store(out + i, first);
+        v_store(out + i + LANES, second);
+    }
     _Pragma("GCC ivdep") for (; i + LANES <= n; i += LANES)
         v_store(out + i, f(x_step ? v_load(x + i) : first_x, y_step ? v_load(y + i) : first_y));
     if (i < n)

@@ -20,7 +20,7 @@ cdef void run_all_rows(RowsJob *job) noexcept nogil:
     if work < PARALLEL_FROM[EXP]:
         job.kernel(job.x, job.out, job.rows, job.cols)
         return
-    job.height = max(1, GRAIN // 4 // job.cols)
+    job.height = max(1, PARALLEL_FROM[EXP] // 4 // job.cols)
     fastnn_parallel(run_some_rows, job, (job.rows + job.height - 1) // job.height)
 
 
@@ -50,7 +50,8 @@ cdef object by_row(str function, rows_kernel kernel32, rows_kernel kernel64, obj
     else:
         if isinstance(out, numpy.ndarray):
             a = apart(a, out)
-        if not check_out(function, out, nd, <isize *>np.PyArray_DIMS(a), element) or not np.PyArray_IS_C_CONTIGUOUS(out):
+        fits = check_out(function, out, nd, <isize *>np.PyArray_DIMS(a), element)
+        if not fits or not np.PyArray_IS_C_CONTIGUOUS(out):
             out[...] = by_row(function, kernel32, kernel64, a, axis, None)
             return out
         result = out

@@ -56,7 +56,7 @@ def concatenate(arrays, axis=0, out=None):
 
 
 def one_hot(labels, num_classes, dtype="float32"):
-    """The rows of the identity matrix that labels name: (...) integers from 0 to num_classes - 1 give (..., num_classes).
+    """The rows of the identity matrix that labels (...) name, integers from 0 to num_classes - 1: (..., num_classes).
 
     >>> one_hot([0, 2], 3)
     array([[1., 0., 0.],
@@ -71,8 +71,10 @@ def one_hot(labels, num_classes, dtype="float32"):
     if not 0 <= element <= FLOAT64:
         raise TypeError(f"one_hot gives float32 or float64, received dtype={dtype!r}.")
     if classes < 0 or rows and not (0 <= given.min() and given.max() < classes):
-        raise ValueError(f"one_hot: labels must be from 0 to num_classes - 1 = {classes - 1}, received {given.min()} to "
-                         f"{given.max()}." if rows else f"one_hot: num_classes must not be negative, received {classes}.")
+        raise ValueError(
+            f"one_hot: labels must be from 0 to num_classes - 1 = {classes - 1}, received {given.min()} to "
+            f"{given.max()}."
+            if rows else f"one_hot: num_classes must not be negative, received {classes}.")
     whole = numpy.ascontiguousarray(given, "int64")
     result = numpy.empty((<object>given).shape + (classes,), ELEMENT_NAMES[element])
     kernels_of(element).one_hot(<const int64_t *>np.PyArray_DATA(whole), np.PyArray_DATA(result), rows, classes)
