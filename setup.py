@@ -9,7 +9,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
-COMMON = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
+COMMON = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fwrapv", "-fvisibility=hidden", "-pthread"]
 X86 = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -29,8 +29,8 @@ The compiler said: {}
 
 def sources(isa):
     """The files that are compiled for an instruction set, with their macros."""
-    kernels = [(f"src/kernels_{isa}.c", [("REAL", real)]) for real in ("float", "double")]
-    integers = [("src/integers.c", [("ISA", isa), ("ELEMENT", element), ("REAL", real)])
+    kernels = [(f"src/kernels_{isa}.c", [("REAL", real)]) for real in ("float", "double", *INTEGERS)]
+    integers = [("src/integer_reductions.c", [("ISA", isa), ("ELEMENT", element), ("REAL", real)])
                 for element, real in INTEGERS.items()]
     return kernels + integers
 
@@ -54,8 +54,8 @@ class BuildKernels(build_ext):
             raise SystemExit(NO_COMPILER.format(error)) from error
 
 
-HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc", "dense.inc",
-           "losses.inc", "optimizers.inc", "reductions.inc", "columns.inc"]
+HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "arithmetic.inc", "integers.inc",
+           "reduce.inc", "matmul.inc", "dense.inc", "losses.inc", "optimizers.inc", "reductions.inc", "columns.inc"]
 core = Extension(
     "fastnn._core",
     ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],

@@ -1,7 +1,8 @@
-# From Python objects to C-contiguous arrays of float32 or float64.
+# From Python objects to arrays of the element types.
 
 cdef enum:
     CACHE_LINE = 64
+    MOST_AXES = 64              # NumPy's limit
 
 cdef object DTYPE_NAMES = ("float32", "float64")
 
@@ -10,6 +11,74 @@ cdef inline int real_dtype(np.ndarray x) noexcept:
     """FLOAT32, FLOAT64 or -1."""
     cdef int number = np.PyArray_TYPE(x)
     return FLOAT32 if number == np.NPY_FLOAT32 else FLOAT64 if number == np.NPY_FLOAT64 else -1
+
+
+cdef tuple ELEMENT_NAMES = ("float32", "float64", "int32", "int64", "uint8")
+cdef int[ELEMENTS] TYPE_NUMBERS         # NumPy's number of each element type
+cdef isize[ELEMENTS] ITEMS              # bytes of each
+cdef signed char[32] element_numbers    # the element type of each of NumPy's numbers, or -1
+cdef signed char[ELEMENTS][ELEMENTS] promoted       # the type that NumPy computes in
+
+
+cdef void fill_type_tables():
+    cdef int i, j
+    for i in range(32):
+        element_numbers[i] = -1
+    for i, name in enumerate(ELEMENT_NAMES):
+        TYPE_NUMBERS[i], ITEMS[i] = numpy.dtype(name).num, numpy.dtype(name).itemsize
+        element_numbers[TYPE_NUMBERS[i]] = i
+        for j, other in enumerate(ELEMENT_NAMES):
+            promoted[i][j] = ELEMENT_NAMES.index(numpy.promote_types(name, other).name)
+    for character in "ilq":             # C's long is one of the others by another name
+        dtype = numpy.dtype(character)
+        element_numbers[dtype.num] = INT32 if dtype.itemsize == 4 else INT64
+
+
+fill_type_tables()
+
+
+cdef inline int element_of(np.ndarray x) noexcept:
+    """FLOAT32 to UINT8 for a native, aligned array of that type; -1 for any other."""
+    cdef int number = np.PyArray_TYPE(x)
+    return element_numbers[number] if number < 32 and np.PyArray_ISBEHAVED_RO(x) else -1
+
+
+cdef inline bint is_traced(object value):
+    """Whether value is one that fastnn.gradient follows."""
+    return not isinstance(value, numpy.ndarray) and hasattr(type(value), "__fastnn_operation__")
+
+
+cdef object traced(str function, tuple args, dict kwargs):
+    """What the first traced value among the arguments makes of the call; NotImplemented if there is none."""
+    for value in (*args, *kwargs.values()):
+        if is_traced(value):
+            return value.__fastnn_operation__(function, args, kwargs)
+    return NotImplemented
+
+
+cdef np.ndarray as_array(object value):
+    """Any array, number or list, anything with the buffer protocol, __array__ or DLPack, as an ndarray, without a copy
+    where there is memory to share."""
+    if isinstance(value, numpy.ndarray):
+        return value if type(value) is numpy.ndarray else value.view(numpy.ndarray)
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return numpy.from_dlpack(value)
+    return numpy.asarray(value)
+
+
+cdef object refusal(str function, tuple names, tuple dtypes, object result):
+    """The TypeError for dtypes that fastnn does not compute in."""
+    received = " and ".join(f"{name} of dtype {dtype}" for name, dtype in zip(names, dtypes))
+    foreign = [(name, dtype) for name, dtype in zip(names, dtypes)
+               if not (isinstance(dtype, numpy.dtype) and dtype.name in ELEMENT_NAMES)] or [(names[0], dtypes[0])]
+    name, dtype = foreign[0]
+    target = {"b": "uint8", "i": "int64", "u": "int64"}.get(dtype.kind, "float64")
+    if dtype.name in ELEMENT_NAMES:
+        target = "float32"              # uint8, from which NumPy's result is float16
+    fix = f"{name}.real" if dtype.kind == "c" else f"{name}.astype('{target}')"
+    computed = "" if result is None or result == dtype else f"; NumPy's result is {result}"
+    return TypeError(f"{function} computes in {', '.join(ELEMENT_NAMES[:4])} and {ELEMENT_NAMES[4]}, received "
+                     f"{received}{computed}. Convert it first: {fix}.")
 
 
 cdef np.ndarray as_real(str function, str name, object value, int dtype=-1):

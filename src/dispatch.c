@@ -1,14 +1,14 @@
 /* The instruction sets of this build, the plainest first, and which of them this CPU has. */
 #include "fastnn.h"
 
+#define TYPES(prefix) prefix##_float, prefix##_double, prefix##_int32_t, prefix##_int64_t, prefix##_uint8_t
 #define TABLES(isa) \
     extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double; \
-    extern const fastnn_reductions fastnn_reductions_##isa##_float, fastnn_reductions_##isa##_double, \
-        fastnn_reductions_##isa##_int32_t, fastnn_reductions_##isa##_int64_t, fastnn_reductions_##isa##_uint8_t;
+    extern const fastnn_elementwise TYPES(elementwise_##isa); \
+    extern const fastnn_reductions TYPES(fastnn_reductions_##isa);
 #define ROW(isa, supported) \
-    {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, \
-     {&fastnn_reductions_##isa##_float, &fastnn_reductions_##isa##_double, &fastnn_reductions_##isa##_int32_t, \
-      &fastnn_reductions_##isa##_int64_t, &fastnn_reductions_##isa##_uint8_t}, supported}
+    {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, {TYPES(&elementwise_##isa)}, \
+     {TYPES(&fastnn_reductions_##isa)}, supported}
 
 TABLES(baseline)
 static int always(void) { return 1; }
@@ -28,7 +28,8 @@ TABLES(neon)
 static const struct {
     const char *name;
     const fastnn_kernels *table[DTYPES];
-    const fastnn_reductions *reductions[ELEMENT_TYPES];
+    const fastnn_elementwise *elementwise[ELEMENTS];
+    const fastnn_reductions *reductions[ELEMENTS];
     int (*supported)(void);
 } sets[] = {
     ROW(baseline, always),
@@ -44,6 +45,7 @@ const char *fastnn_isa_name(int isa) { return sets[isa].name; }
 int fastnn_isa_supported(int isa) { return sets[isa].supported(); }
 const fastnn_kernels *fastnn_table(int isa, int dtype) { return sets[isa].table[dtype]; }
 const fastnn_reductions *fastnn_reduction_table(int isa, int element_type) { return sets[isa].reductions[element_type]; }
+const fastnn_elementwise *fastnn_elementwise_table(int isa, int element) { return sets[isa].elementwise[element]; }
 
 int fastnn_isa_best(void) {
     int best = fastnn_isa_count() - 1;

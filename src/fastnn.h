@@ -13,13 +13,13 @@
 
 typedef ptrdiff_t isize;
 
-enum { FLOAT32, FLOAT64, DTYPES };
-enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS };
+enum { FLOAT32, FLOAT64, DTYPES, INT32 = DTYPES, INT64, UINT8, ELEMENTS };   /* networks are of the first two */
+enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS, EXP = ACTIVATIONS, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES };
+enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES };
 enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
 enum { MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES };
 enum { BINARY_MATCH, CATEGORICAL_MATCH, MATCHES };
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
-enum { INT32 = DTYPES, INT64, UINT8, ELEMENT_TYPES };      /* what reductions take besides */
 enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS };
 
 /* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
@@ -66,16 +66,29 @@ typedef struct {
 typedef void (*unary_kernel)(const void *x, void *out, isize n);
 typedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n);
 
+/* out[r][c] = f(x[r][c], y[r][c]) for rows of cols elements: row r of x begins at x + r * x_row and steps by x_step, which
+ * is 1, or 0 where one number serves the row; y likewise, and not both 0. */
+typedef struct {
+    const void *x, *y;
+    void *out;
+    isize rows, cols, x_row, y_row, out_row, x_step, y_step;
+} fastnn_rows;
+
+/* Element-wise operations of one element type; NULL where the type has none.  out may be x or y itself. */
+typedef struct {
+    /* RELU: max(x, 0), NaN stays NaN, -0.0 gives +0.0; SIGMOID, TANH, EXP, LOG: <= 2 ulp (N7); SIGN of NaN is NaN */
+    unary_kernel unary[UNARIES];
+    void (*binary[BINARIES])(const fastnn_rows *p);             /* MAXIMUM and MINIMUM are NaN where either is */
+    void (*convert[ELEMENTS])(const void *x, isize step, void *out, isize n);   /* out[i] = x[i * step], x of that type */
+    void (*scatter)(const void *x, void *out, isize step, isize n);             /* out[i * step] = x[i] */
+} fastnn_elementwise;
+
 typedef struct {
     /* element-wise, n elements */
-    unary_kernel relu;                                          /* max(x, 0); NaN stays NaN, -0.0 gives +0.0 */
-    unary_kernel exp, log, tanh;                                /* <= 2 ulp (N7) */
-    unary_kernel sigmoid;                                       /* 1 / (1 + exp(-x)) */
-    binary_kernel add;
-    void (*add_row)(const void *x, const void *row, void *out, isize rows, isize cols);     /* (B,O) + (O,) */
     unary_kernel activate[ACTIVATIONS];
     binary_kernel activate_backward[ACTIVATIONS];               /* dx = dout * f'(x), from out = f(x) and dout */
     void (*softmax)(const void *x, void *out, isize rows, isize cols);      /* exp(x - max) / sum, by row */
+    void (*log_softmax)(const void *x, void *out, isize rows, isize cols);  /* x - max - log(sum(exp(x - max))), by row */
     void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
 
     /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
@@ -135,6 +148,7 @@ int fastnn_isa_supported(int isa);
 int fastnn_isa_best(void);
 const fastnn_kernels *fastnn_table(int isa, int dtype);
 const fastnn_reductions *fastnn_reduction_table(int isa, int element_type);
+const fastnn_elementwise *fastnn_elementwise_table(int isa, int element);
 
 /* threads.c: fn(context, block, worker) for every block in [0, blocks), on up to the pool's threads; returns when all
  * are done.  worker < fastnn_threads() numbers the thread.  Blocks may run in any order and on any thread. */

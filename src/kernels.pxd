@@ -5,14 +5,15 @@ cdef extern from "fastnn.h" nogil:
     ctypedef Py_ssize_t isize
 
     enum:
-        FLOAT32, FLOAT64, DTYPES
+        FLOAT32, FLOAT64, DTYPES, INT32, INT64, UINT8, ELEMENTS
         LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS
+        EXP, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES
+        ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES
         SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
         MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
         LOSSES
         BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
-        INT32, INT64, UINT8, ELEMENT_TYPES
         REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS
         SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
 
@@ -47,13 +48,25 @@ cdef extern from "fastnn.h" nogil:
     ctypedef void (*unary_kernel)(const void *x, void *out, isize n) noexcept nogil
     ctypedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n) noexcept nogil
 
+    ctypedef struct fastnn_rows:
+        const void *x
+        const void *y
+        void *out
+        isize rows, cols, x_row, y_row, out_row, x_step, y_step
+
+    ctypedef struct fastnn_elementwise:
+        unary_kernel unary[UNARIES]
+        void (*binary[BINARIES])(const fastnn_rows *p) noexcept nogil
+        void (*convert[ELEMENTS])(const void *x, isize step, void *out, isize n) noexcept nogil
+        void (*scatter)(const void *x, void *out, isize step, isize n) noexcept nogil
+
     ctypedef struct fastnn_kernels:
-        unary_kernel relu, exp, log, tanh, sigmoid, sum
-        binary_kernel add, dot
-        void (*add_row)(const void *x, const void *row, void *out, isize rows, isize cols) noexcept nogil
+        unary_kernel sum
+        binary_kernel dot
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
+        void (*log_softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
         void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
         isize panel, list_panel, update_panel
@@ -93,6 +106,7 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_isa_best()
     const fastnn_kernels *fastnn_table(int isa, int dtype)
     const fastnn_reductions *fastnn_reduction_table(int isa, int element_type)
+    const fastnn_elementwise *fastnn_elementwise_table(int isa, int element)
 
     ctypedef void (*fastnn_task)(void *context, isize block, int worker) noexcept nogil
     void fastnn_parallel(fastnn_task fn, void *context, isize blocks)

@@ -12,20 +12,51 @@ INLINE void store(real *p, isize i, isize n, vec x) {
     else v_store_part(p + i, x, n - i);
 }
 
-/* out[i] = f(x[i]) */
+/* out[i] = f(x[i]); two vectors at a time, whose chains of operations run side by side */
 INLINE void map(const real *x, real *out, isize n, vec (*f)(vec)) {
     isize i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, f(v_load(x + i)));
+    for (; LANES > 1 && i + 2 * LANES <= n; i += 2 * LANES) {
+        vec first = f(v_load(x + i)), second = f(v_load(x + i + LANES));
+        v_store(out + i, first);
+        v_store(out + i + LANES, second);
+    }
+    _Pragma("GCC ivdep") for (; i + LANES <= n; i += LANES) v_store(out + i, f(v_load(x + i)));
     if (i < n) v_store_part(out + i, f(v_load_part(x + i, n - i)), n - i);
+}
+
+/* out[i] = f(x[i], y[i]), where a step of 0 takes the first element of x or y for all */
+INLINE void map_steps(const real *x, int x_step, const real *y, int y_step, real *out, isize n, vec (*f)(vec, vec)) {
+    vec first_x = v_set(*x), first_y = v_set(*y);
+    isize i = 0;
+    for (; LANES > 1 && i + 2 * LANES <= n; i += 2 * LANES) {
+        vec first = f(x_step ? v_load(x + i) : first_x, y_step ? v_load(y + i) : first_y);
+        vec second = f(x_step ? v_load(x + i + LANES) : first_x, y_step ? v_load(y + i + LANES) : first_y);
+        v_store(out + i, first);
+        v_store(out + i + LANES, second);
+    }
+    _Pragma("GCC ivdep") for (; i + LANES <= n; i += LANES)
+        v_store(out + i, f(x_step ? v_load(x + i) : first_x, y_step ? v_load(y + i) : first_y));
+    if (i < n)
+        v_store_part(out + i, f(x_step ? v_load_part(x + i, n - i) : first_x,
+                                y_step ? v_load_part(y + i, n - i) : first_y), n - i);
 }
 
 /* out[i] = f(x[i], y[i]) */
 INLINE void map2(const real *x, const real *y, real *out, isize n, vec (*f)(vec, vec)) {
-    isize i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, f(v_load(x + i), v_load(y + i)));
-    if (i < n) v_store_part(out + i, f(v_load_part(x + i, n - i), v_load_part(y + i, n - i)), n - i);
+    if (n > 0) map_steps(x, 1, y, 1, out, n, f);
 }
 
+/* out[r][c] = f(x[r][c], y[r][c]) */
+INLINE void map_rows(const fastnn_rows *p, vec (*f)(vec, vec)) {
+    const real *x = p->x, *y = p->y;
+    real *out = p->out;
+    for (isize r = 0; r < p->rows; r++, x += p->x_row, y += p->y_row, out += p->out_row)
+        if (!p->y_step) map_steps(x, 1, y, 0, out, p->cols, f);
+        else if (!p->x_step) map_steps(x, 0, y, 1, out, p->cols, f);
+        else map_steps(x, 1, y, 1, out, p->cols, f);
+}
+
+#if REAL_BITS
 /* Reductions run in 32 virtual lanes, lane = i mod 32, and end in one halving tree (N6): the same sums in the same
  * order whatever LANES is. */
 enum { SUM_LANES = 32, SUM_CHUNK = 4096 };
@@ -79,4 +110,5 @@ INLINE vec fold_columns(columns acc, isize cols, vec (*join)(vec, vec, vec)) {
     return acc.v[0];
 }
 
+#endif
 #endif

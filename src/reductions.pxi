@@ -4,7 +4,6 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_Scalar(void *data, np.dtype dtype, object base)
 
 cdef enum:
-    MOST_AXES = 64
     REDUCE_CHUNK = 4096         # elements of a result that are summed together (N6)
     REDUCE_ALONE = 65536      # elements under which the caller does the work alone
     REDUCE_GRAIN = 32768      # elements of a block
@@ -107,7 +106,7 @@ cdef int mark_axes(str function, int kind, np.ndarray x, object axis, bint *redu
     return 0
 
 
-cdef object check_out(str function, object out, int ndim, isize *shape, int number):
+cdef object check_reduced(str function, object out, int ndim, isize *shape, int number):
     cdef tuple expected = tuple([shape[i] for i in range(ndim)])
     if not isinstance(out, numpy.ndarray):
         raise TypeError(f"{function}: out must be a numpy array, received {type(out).__name__}.")
@@ -118,10 +117,6 @@ cdef object check_out(str function, object out, int ndim, isize *shape, int numb
         raise TypeError(f"{function}: out must have dtype {dtype}, received {out.dtype}.")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only. Give an array that may be written.")
-
-
-cdef bint is_traced(object value):
-    return not isinstance(value, numpy.ndarray) and hasattr(type(value), "__fastnn_operation__")
 
 
 # ---------------------------------------------------------------- the walk
@@ -306,7 +301,7 @@ cdef object reduce_axes(str function, int kind, bint mean, object value, object 
     if out is None:
         result = np.PyArray_EMPTY(ndim, <np.npy_intp *>shape, number, 0)
     else:
-        check_out(function, out, ndim, shape, number)
+        check_reduced(function, out, ndim, shape, number)
         result = out
         if not np.PyArray_ISALIGNED(out) or numpy.may_share_memory(out, x):
             result = np.PyArray_EMPTY(ndim, <np.npy_intp *>shape, number, 0)
@@ -390,7 +385,7 @@ def sum_(x, axis=None, *, keepdims=False, out=None):
     Raises AxisError for an axis that is not there, ValueError for one named twice or out of the wrong shape, TypeError
     for other dtypes.
 
-    >>> ops.sum(np.array([[1, 2], [3, 4]]), axis=0)
+    >>> sum(np.array([[1, 2], [3, 4]]), axis=0)
     array([4, 6])
     """
     return reduce_axes("sum", REDUCE_SUM, False, x, axis, keepdims, out)
@@ -403,7 +398,7 @@ def mean(x, axis=None, *, keepdims=False, out=None):
     It is the sum divided by the number of elements: of float32 in float32, of integers in float64.  The mean of no
     elements is NaN, with a RuntimeWarning.
 
-    >>> ops.mean(np.array([[1, 2], [3, 4]]), axis=1, keepdims=True)
+    >>> mean(np.array([[1, 2], [3, 4]]), axis=1, keepdims=True)
     array([[1.5],
            [3.5]])
     """
@@ -416,7 +411,7 @@ def max_(x, axis=None, *, keepdims=False, out=None):
     Arguments and errors are those of sum.  The dtype is that of x.  NaN where there is a NaN among the elements; a zero
     is +0.0.  Over no elements, a ValueError.
 
-    >>> ops.max(np.array([[1, 5], [3, 4]]), axis=1)
+    >>> max(np.array([[1, 5], [3, 4]]), axis=1)
     array([5, 4])
     """
     return reduce_axes("max", REDUCE_MAX, False, x, axis, keepdims, out)
@@ -428,7 +423,7 @@ def min_(x, axis=None, *, keepdims=False, out=None):
     Arguments and errors are those of sum.  The dtype is that of x.  NaN where there is a NaN among the elements; a zero
     is +0.0.  Over no elements, a ValueError.
 
-    >>> ops.min(np.array([[1, 5], [3, 4]]), axis=1)
+    >>> min(np.array([[1, 5], [3, 4]]), axis=1)
     array([1, 3])
     """
     return reduce_axes("min", REDUCE_MIN, False, x, axis, keepdims, out)
@@ -440,7 +435,7 @@ def argmax(x, axis=None, *, keepdims=False, out=None):
     axis: None or an integer; the other arguments and errors are those of sum.  The first of several largest, or the
     first NaN where there is one.  The dtype is int64.  Over no elements, a ValueError.
 
-    >>> ops.argmax(np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]), axis=-1)
+    >>> argmax(np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]), axis=-1)
     array([1, 0])
     """
     return reduce_axes("argmax", REDUCE_ARGMAX, False, x, axis, keepdims, out)
@@ -452,7 +447,7 @@ def argmin(x, axis=None, *, keepdims=False, out=None):
     axis: None or an integer; the other arguments and errors are those of sum.  The first of several smallest, or the
     first NaN where there is one.  The dtype is int64.  Over no elements, a ValueError.
 
-    >>> ops.argmin(np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]), axis=-1)
+    >>> argmin(np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]), axis=-1)
     array([0, 2])
     """
     return reduce_axes("argmin", REDUCE_ARGMIN, False, x, axis, keepdims, out)

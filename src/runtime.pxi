@@ -61,3 +61,7 @@ cdef inline const fastnn_kernels *kernels_of(int dtype) noexcept nogil:
 
 cdef inline isize item_size(int dtype) noexcept nogil:
     return 4 if dtype == FLOAT32 else 8
+
+
+cdef inline const fastnn_elementwise *elementwise_of(int element) noexcept nogil:
+    return fastnn_elementwise_table(chosen_isa, element)

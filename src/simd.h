@@ -1,6 +1,7 @@
 /* Vectors of one instruction set and one element type: the only file with intrinsics.
  *
- * A kernel file is compiled once with -DREAL=float and once with -DREAL=double.  `vec` holds LANES reals, `ivec` the
+ * A kernel file is compiled once with -DREAL=float and once with -DREAL=double; its part for integers also with int32_t,
+ * int64_t and uint8_t, for which a vector is one element and the compiler makes the vectors of a plain loop.  `vec` holds LANES reals, `ivec` the
  * same number of integers as wide; + - * / and comparisons are the compiler's own on vectors, a comparison giving
  * all ones or all zeros.  v_fma rounds once wherever the set has FMA (N1); the baseline rounds twice.
  */
@@ -17,9 +18,18 @@
 #define double_BITS 64
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
-#define REAL_BITS PASTE(REAL, _BITS)
+#define REAL_BITS PASTE(REAL, _BITS)        /* 0 for integers */
 
 typedef REAL real;
+#if REAL_BITS == 0
+typedef real vec;
+enum { LANES = 1 };
+INLINE vec v_set(real x) { return x; }
+INLINE vec v_load(const real *p) { return *p; }
+INLINE void v_store(real *p, vec x) { *p = x; }
+INLINE vec v_load_part(const real *p, isize n) { (void)n; return *p; }     /* never used: there is no tail */
+INLINE void v_store_part(real *p, vec x, isize n) { (void)n; *p = x; }
+#else
 #if REAL_BITS == 32
 typedef int32_t whole;
 #define BY_REAL(single, pair) single
@@ -110,7 +120,7 @@ INLINE int v_any(v_mask mask) {
 }
 #endif
 
-/* v_bits: bit i is set where lane i of a comparison holds.
+/* v_bits: bit i is set where lane i of a comparison holds.  v_all_less: x < y in every lane.
  * Parts: the first n < LANES elements; the rest read as zero and are not written. */
 #if defined(__AVX512F__)
 #define V_MASK(n) (BY_REAL(__mmask16, __mmask8))((1u << (n)) - 1)
@@ -123,6 +133,9 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm512_fmadd_ps, _mm512_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm512_sqrt_ps, _mm512_sqrt_pd)(x); }
 INLINE unsigned v_bits(ivec mask) { return BY_REAL(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)mask); }
+INLINE int v_all_less(vec x, vec y) {
+    return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_LT_OQ) == BY_REAL(0xffff, 0xff);
+}
 #elif defined(__AVX2__)
 INLINE vec v_load_part(const real *p, isize n) {
     return BY_REAL(_mm256_maskload_ps, _mm256_maskload_pd)(p, (__m256i)v_first(n));
@@ -133,6 +146,7 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm256_fmadd_ps, _mm256_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm256_sqrt_ps, _mm256_sqrt_pd)(x); }
 INLINE unsigned v_bits(ivec mask) { return (unsigned)BY_REAL(_mm256_movemask_ps, _mm256_movemask_pd)((vec)mask); }
+INLINE int v_all_less(vec x, vec y) { return v_bits(x < y) == (1u << LANES) - 1; }
 #else
 INLINE vec v_load_part(const real *p, isize n) {
     vec x = {0};
@@ -155,6 +169,12 @@ INLINE unsigned v_bits(ivec mask) {
     for (int i = 0; i < LANES; i++) bits |= (unsigned)(mask[i] & 1) << i;
     return bits;
 }
+INLINE int v_all_less(vec x, vec y) {
+    ivec less = x < y;
+    whole all = less[0];
+    for (int i = 1; i < LANES; i++) all &= less[i];
+    return all != 0;
+}
 #endif
 
 /* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */
@@ -174,4 +194,5 @@ INLINE isize list_bits(int32_t *out, int32_t first, unsigned bits) {
 #endif
 }
 
+#endif
 #endif

@@ -31,7 +31,7 @@ cdef class Rule:
         """The numbers of the given step, from 1: Adam's bias corrections go into its learning rate."""
         cdef fastnn_rule rule = self.numbers
         if rule.kind == ADAM:
-            rule.learning_rate *= sqrt(1 - power(rule.beta_2, step)) / (1 - power(rule.beta_1, step))
+            rule.learning_rate *= root(1 - power(rule.beta_2, step)) / (1 - power(rule.beta_1, step))
         return rule
 
     def update(self, np.ndarray weight, list slots, np.ndarray gradient, isize step):

@@ -1,0 +1,81 @@
+# Operations on shapes: NumPy's, which give views where they can, and one_hot.
+
+cdef object shaped(str function, object call, tuple args, dict kwargs):
+    found = traced(function, args, kwargs)
+    return call(as_array(args[0]), *args[1:], **kwargs) if found is NotImplemented else found
+
+
+def reshape(x, shape):
+    """x with another shape and the same elements in the same order; one length may be -1.  A view where it can be.
+
+    >>> reshape(np.arange(6), (2, 3))
+    array([[0, 1, 2],
+           [3, 4, 5]])
+    """
+    return shaped("reshape", numpy.reshape, (x, shape), {})
+
+
+def transpose(x, axes=None):
+    """A view of x with its axes in the order `axes`, or reversed: the transposed matrix.
+
+    >>> transpose(np.zeros((300, 20))).shape
+    (20, 300)
+    """
+    return shaped("transpose", numpy.transpose, (x,), {} if axes is None else {"axes": axes})
+
+
+def expand_dims(x, axis):
+    """A view of x with a new axis of length 1 at `axis`, an int or a tuple.
+
+    >>> expand_dims(np.zeros((32, 10)), 0).shape
+    (1, 32, 10)
+    """
+    return shaped("expand_dims", numpy.expand_dims, (x,), {"axis": axis})
+
+
+def squeeze(x, axis=None):
+    """A view of x without its axes of length 1, or without those of `axis`.
+
+    >>> squeeze(np.zeros((1, 3, 1))).shape
+    (3,)
+    """
+    return shaped("squeeze", numpy.squeeze, (x,), {} if axis is None else {"axis": axis})
+
+
+def concatenate(arrays, axis=0, out=None):
+    """The arrays of a sequence one after the other along an axis.
+
+    >>> concatenate([np.zeros((2, 3)), np.ones((1, 3))]).shape
+    (3, 3)
+    """
+    cdef tuple given = tuple(arrays)
+    for value in given:
+        if is_traced(value):
+            return value.__fastnn_operation__("concatenate", (given,), {"axis": axis})
+    return numpy.concatenate([as_array(value) for value in given], axis=axis, out=out)
+
+
+def one_hot(labels, num_classes, dtype="float32"):
+    """The rows of the identity matrix that labels (...) name, integers from 0 to num_classes - 1: (..., num_classes).
+
+    >>> one_hot([0, 2], 3)
+    array([[1., 0., 0.],
+           [0., 0., 1.]], dtype=float32)
+    """
+    cdef np.ndarray given = as_array(labels), result
+    cdef isize classes = operator.index(num_classes), rows = np.PyArray_SIZE(given)
+    cdef int element = ELEMENT_NAMES.index(numpy.dtype(dtype).name) if numpy.dtype(dtype).name in ELEMENT_NAMES else -1
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"one_hot takes integer labels, received dtype {given.dtype}. Convert them first: "
+                        "labels.astype('int64').")
+    if not 0 <= element <= FLOAT64:
+        raise TypeError(f"one_hot gives float32 or float64, received dtype={dtype!r}.")
+    if classes < 0 or rows and not (0 <= given.min() and given.max() < classes):
+        raise ValueError(
+            f"one_hot: labels must be from 0 to num_classes - 1 = {classes - 1}, received {given.min()} to "
+            f"{given.max()}."
+            if rows else f"one_hot: num_classes must not be negative, received {classes}.")
+    whole = numpy.ascontiguousarray(given, "int64")
+    result = numpy.empty((<object>given).shape + (classes,), ELEMENT_NAMES[element])
+    kernels_of(element).one_hot(<const int64_t *>np.PyArray_DATA(whole), np.PyArray_DATA(result), rows, classes)
+    return result
