@@ -1,4 +1,4 @@
-"""The compiled kernels on arrays: float32 and float64, any memory layout; out= takes the result."""
-from ._core import add, dot, matmul, relu, softmax
+"""The compiled kernels on arrays: any memory layout; out= takes the result."""
+from ._core import add, dot, matmul, outer, relu, softmax, tensordot
 
-__all__ = ["add", "dot", "matmul", "relu", "softmax"]
+__all__ = ["add", "dot", "matmul", "outer", "relu", "softmax", "tensordot"]

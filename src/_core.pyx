@@ -12,15 +12,19 @@ from kernels cimport *
 cdef extern from "stdlib.h" nogil:
     void *aligned_alloc(size_t alignment, size_t size)
 
+import math
+import operator
 import os
 
 import numpy
+from numpy.exceptions import AxisError
 
 np.import_array()
 
 include "runtime.pxi"
 include "arrays.pxi"
 include "product.pxi"
+include "products.pxi"
 include "ops.pxi"
 include "stages.pxi"
 include "network.pxi"

@@ -5,7 +5,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef Py_ssize_t isize
 
     enum:
-        FLOAT32, FLOAT64, DTYPES
+        FLOAT32, FLOAT64, DTYPES, INT32, INT64, UINT8, ELEMENTS
         LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS
         SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
         MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
@@ -47,15 +47,22 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fastnn_kernels:
         unary_kernel relu, exp, log, tanh, sigmoid, sum
-        binary_kernel add, dot
+        binary_kernel add
         void (*add_row)(const void *x, const void *row, void *out, isize rows, isize cols) noexcept nogil
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
-        void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
+        void (*matvec)(const void *x, isize x_row, const void *y, isize y_row, void *out, isize rows,
+                       isize n) noexcept nogil
+        void (*matvec_transposed)(const void *x, isize x_row, const void *y, void *out, isize rows,
+                                  isize n) noexcept nogil
         isize panel, list_panel, update_panel
         void (*product)(const fastnn_product *p) noexcept nogil
+        void (*vecmat)(const fastnn_product *p) noexcept nogil
+        void (*product_whole)(const fastnn_product *p) noexcept nogil
+        void (*matvec_whole)(const void *x, isize x_row, const void *y, void *out, isize rows,
+                             isize n) noexcept nogil
         void (*product_update)(const fastnn_product *p, const fastnn_rule *rule,
                                const fastnn_parameter *parameter) noexcept nogil
         void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols) noexcept nogil

@@ -11,6 +11,7 @@ cdef struct Product:
     const fastnn_kernels *kernels
     fastnn_product whole
     isize item                  # bytes of an element
+    bint integers               # the elements are integers of the kernels' width
     bint transposed_b           # b is given as (n, k) with row stride b_row
     isize row_blocks, row_height, col_width
     int activation              # applied to the result
@@ -85,9 +86,16 @@ cdef void product_block(void *context, isize block, int worker) noexcept nogil:
                             and p.b_row * item >= FAR_ROW):
         panels_of_k(job, &p)
     else:
-        job.kernels.product(&p)
+        tiles(job, &p)
     if job.activation != LINEAR or job.derivative != LINEAR:
         finish(job, &p, at)
+
+
+cdef inline void tiles(const Product *job, const fastnn_product *p) noexcept nogil:
+    if job.integers:
+        job.kernels.product_whole(p)
+    else:
+        job.kernels.product(p)
 
 
 cdef void copy_panel(fastnn_product *p, const char *b, isize b_row, isize item) noexcept nogil:
@@ -123,7 +131,7 @@ cdef void panels_of_k(const Product *job, fastnn_product *whole) noexcept nogil:
             job.kernels.transpose(b + k * item, whole.b_row, scratch, p.cols, p.cols, p.k)
         else:
             copy_panel(&p, b + k * whole.b_row * item, whole.b_row, item)
-        job.kernels.product(&p)
+        tiles(job, &p)
         p.init, p.init_row = p.out, p.out_row
         k += depth
 

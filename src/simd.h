@@ -22,9 +22,11 @@
 typedef REAL real;
 #if REAL_BITS == 32
 typedef int32_t whole;
+typedef uint32_t unsigned_whole;
 #define BY_REAL(single, pair) single
 #else
 typedef int64_t whole;
+typedef uint64_t unsigned_whole;
 #define BY_REAL(single, pair) pair
 #endif
 
@@ -44,6 +46,7 @@ enum { LANES = VECTOR_BYTES / sizeof(real) };
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef whole ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef unsigned_whole uvec __attribute__((vector_size(VECTOR_BYTES)));
 typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 INLINE vec v_set(real x) { return x - (vec){0}; }
