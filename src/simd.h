@@ -30,16 +30,26 @@ typedef uint64_t unsigned_whole;
 #define BY_REAL(single, pair) pair
 #endif
 
+/* Written out, because the compiler builds a vector that a loop fills lane by lane at run time. */
+#define NUMBERS_2 0, 1
+#define NUMBERS_4 NUMBERS_2, 2, 3
+#define NUMBERS_8 NUMBERS_4, 4, 5, 6, 7
+#define NUMBERS_16 NUMBERS_8, 8, 9, 10, 11, 12, 13, 14, 15
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_16, NUMBERS_8)
 enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4, LIST_VECS = 8 };
 #elif defined(__AVX2__)
 #include <immintrin.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_8, NUMBERS_4)
 enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3, LIST_VECS = 4 };
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_4, NUMBERS_2)
 enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4, LIST_VECS = 8 };
 #else
+#define LANE_NUMBERS BY_REAL(NUMBERS_4, NUMBERS_2)
 enum { VECTOR_BYTES = 16, TILE_ROWS = 4, TILE_VECS = 2, LIST_VECS = 4 };
 #endif
 enum { LANES = VECTOR_BYTES / sizeof(real) };
@@ -56,11 +66,11 @@ INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
+INLINE ivec v_lanes(void) { return (ivec){LANE_NUMBERS}; }      /* 0, 1, 2, ... */
+
 /* All ones in the first n lanes. */
 INLINE ivec v_first(isize n) {
-    ivec lane;
-    for (int i = 0; i < LANES; i++) lane[i] = i;
-    return lane < v_iset((whole)n);
+    return v_lanes() < v_iset((whole)n);
 }
 
 /* Lane i takes what lane i + n (mod LANES) has. */
@@ -70,9 +80,23 @@ INLINE vec v_down(vec x, int n) {
     for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
     return y;
 #else
-    ivec from;
-    for (int i = 0; i < LANES; i++) from[i] = (i + n) % LANES;
-    return __builtin_shuffle(x, from);
+    return __builtin_shuffle(x, (v_lanes() + n) & (LANES - 1));
+#endif
+}
+
+/* Of each run of 2 * half lanes of x, then of y, the first half from lane `from` of the run; the second as often as fits. */
+INLINE vec v_pairs(vec x, vec y, int half, int from) {
+    enum { BOTH = 2 * LANES };
+#if defined(__clang__)
+    vec z;
+    for (int i = 0; i < LANES; i++) {
+        int at = (i / half * 2 * half + i % half + from) % BOTH;
+        z[i] = at < LANES ? x[at] : y[at - LANES];
+    }
+    return z;
+#else
+    ivec lane = v_lanes();
+    return __builtin_shuffle(x, y, (((lane & -half) << 1) + (lane & (half - 1)) + from) & (BOTH - 1));
 #endif
 }
 
