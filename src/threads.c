@@ -34,6 +34,7 @@ static struct {
     _Atomic(fastnn_task) fn;
     _Atomic(void *) context;
     _Atomic int members;                            /* threads that take part in this job */
+    _Atomic int caller;                             /* the processor of the job's caller, or -1 */
     _Alignas(CACHE_LINE) _Atomic isize left;        /* blocks not yet done */
     share shares[FASTNN_MAX_THREADS];
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .threads = 1};
@@ -71,6 +72,29 @@ static void take_part(uint32_t job, int worker) {
         drain(&pool.shares[(worker + i) % members], job, fn, context, worker);
 }
 
+static int processor(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* A worker that the system wakes on its caller's processor would take turns with it, while others idle, until the
+ * system balances its load many milliseconds later: it moves to another one that it may use. */
+static void leave(int caller) {
+#if defined(__linux__)
+    cpu_set_t allowed, others;
+    if (caller < 0 || processor() != caller || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    others = allowed;
+    CPU_CLR((unsigned)caller, &others);
+    if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    (void)caller;
+#endif
+}
+
 static void *work(void *argument) {
     int worker = (int)(isize)argument;
     uint32_t seen = 0;
@@ -86,6 +110,7 @@ static void *work(void *argument) {
             pthread_mutex_unlock(&pool.lock);
         }
         seen = atomic_load(&pool.job);
+        leave(atomic_load(&pool.caller));
         take_part(seen, worker);
     }
     return NULL;
@@ -137,6 +162,7 @@ void fastnn_parallel(fastnn_task fn, void *context, isize blocks) {
     atomic_store(&pool.fn, fn);
     atomic_store(&pool.context, context);
     atomic_store(&pool.members, members);
+    atomic_store(&pool.caller, processor());
     atomic_store(&pool.left, blocks);
     for (int i = 0; i < members; i++) {         /* `next` first: it locks late workers out before `end` grows */
         atomic_store(&pool.shares[i].next, (uint64_t)job << 32 | (uint64_t)(blocks * i / members));
