@@ -84,6 +84,21 @@ INLINE vec v_down(vec x, int n) {
 #endif
 }
 
+/* Swaps the lanes of x whose number has the bit `half` with those of y half a pair below: one step of a transposition. */
+INLINE void v_swap(vec *x, vec *y, int half) {
+    vec a = *x, b = *y;
+#if defined(__clang__)
+    for (int i = 0; i < LANES; i++) {
+        if (i & half) (*x)[i] = b[i - half];
+        else (*y)[i] = a[i + half];
+    }
+#else
+    ivec lane = v_lanes(), upper = (lane & half) != 0;
+    *x = __builtin_shuffle(a, b, lane + (upper & (LANES - half)));
+    *y = __builtin_shuffle(a, b, lane + (upper & (LANES - half)) + half);
+#endif
+}
+
 /* Of each run of 2 * half lanes of x, then of y, the first half from lane `from` of the run; the second as often as fits. */
 INLINE vec v_pairs(vec x, vec y, int half, int from) {
     enum { BOTH = 2 * LANES };
