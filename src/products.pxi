@@ -7,6 +7,8 @@ cdef enum:
     SMALL_WORK = 20000          # multiply-adds under which the interpreter's lock is kept
     SUM_CHUNK = 4096            # elements of a chunk of a vector dot (N6)
     PARTIALS = 1024             # chunks whose dots wait together to be added
+    FAR_STEP = 2048             # bytes from one k to the next at which a large transposed x is copied first,
+    GAIN = 256                  # where both sides of the result are at least so long
 
 cdef tuple PRODUCT_DTYPES = ("float32", "float64", "int32", "int64", "uint8")
 
@@ -186,6 +188,8 @@ cdef object product_of_arrays(str function, bint numpy_dot, np.ndarray x, np.nda
         x = np.PyArray_NewCopy(x, np.NPY_CORDER)
         a = operand(x, transpose_x, False)
         readable(x, &a, job.item, False)
+    if x.ndim == 2 and a.row == job.item and a.col >= FAR_STEP and a.rows >= GAIN and b.cols >= GAIN:
+        x = untransposed(job.kernels, &a, dtype)
     if job.inner:
         b.cols, b.col, b.rows, b.row = b.rows, b.row, 1, 0
     if not readable(y, &b, job.item, job.inner):
@@ -213,6 +217,18 @@ cdef object product_of_arrays(str function, bint numpy_dot, np.ndarray x, np.nda
         out[...] = result
         return out
     return result
+
+
+cdef np.ndarray untransposed(const fastnn_kernels *kernels, Operand *m, int dtype):
+    """A copy of m with its rows together, where steps from row to row of its transpose would miss every cache."""
+    cdef np.npy_intp[2] dims
+    cdef np.ndarray copy
+    dims[0], dims[1] = m.rows, m.cols
+    copy = np.PyArray_SimpleNew(2, dims, type_number(dtype))
+    cdef isize item = copy.itemsize
+    kernels.transpose(m.data, m.col // item, copy.data, m.cols, m.cols, m.rows)
+    m.data, m.row, m.col = copy.data, m.cols * item, item
+    return copy
 
 
 cdef str shapes(np.ndarray x, np.ndarray y):

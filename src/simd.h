@@ -127,6 +127,13 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 }
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm512_fmadd_ps, _mm512_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm512_sqrt_ps, _mm512_sqrt_pd)(x); }
+/* v_fma in the first half of the lanes, at half its price; the others are undefined. */
+#define HAS_FMA_HALF 1
+#define V_LOW(x) BY_REAL(_mm512_castps512_ps256, _mm512_castpd512_pd256)(x)
+INLINE vec v_fma_half(vec a, vec b, vec c) {
+    return BY_REAL(_mm512_castps256_ps512, _mm512_castpd256_pd512)(
+        BY_REAL(_mm256_fmadd_ps, _mm256_fmadd_pd)(V_LOW(a), V_LOW(b), V_LOW(c)));
+}
 INLINE unsigned v_bits(ivec mask) { return BY_REAL(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)mask); }
 #elif defined(__AVX2__)
 INLINE vec v_load_part(const real *p, isize n) {
@@ -160,6 +167,11 @@ INLINE unsigned v_bits(ivec mask) {
     for (int i = 0; i < LANES; i++) bits |= (unsigned)(mask[i] & 1) << i;
     return bits;
 }
+#endif
+
+#ifndef HAS_FMA_HALF
+#define HAS_FMA_HALF 0
+INLINE vec v_fma_half(vec a, vec b, vec c) { return v_fma(a, b, c); }
 #endif
 
 /* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */
