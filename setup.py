@@ -45,8 +45,8 @@ class BuildKernels(build_ext):
             raise SystemExit(NO_COMPILER.format(error)) from error
 
 
-HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc", "products.inc",
-           "dense.inc", "losses.inc", "optimizers.inc"]
+HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "reduce.inc", "matmul.inc",
+           "products.inc", "dense.inc", "losses.inc", "optimizers.inc"]
 core = Extension(
     "fastnn._core",
     ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],

@@ -10,8 +10,8 @@ __all__ = ["OPERATIONS", "Operation", "add", "dot", "matmul", "outer", "relu", "
 
 
 class Operation(NamedTuple):
-    """One operation.  kind: unary, binary, reduction, product, rows (along an axis) or shape.  dtypes: of the arguments.
-    reference: the function of NumPy, or of it composed, that defines the result."""
+    """One operation.  kind: unary, binary, reduction, product, rows (along an axis) or shape.  dtypes: of the
+    arguments.  reference: the function of NumPy, or of it composed, that defines the result."""
 
     name: str
     kind: str

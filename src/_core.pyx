@@ -24,6 +24,7 @@ np.import_array()
 include "runtime.pxi"
 include "arrays.pxi"
 include "product.pxi"
+include "batches.pxi"
 include "products.pxi"
 include "ops.pxi"
 include "stages.pxi"

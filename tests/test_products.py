@@ -1,4 +1,4 @@
-"""dot, matmul, outer and tensordot against NumPy: shapes, layouts, dtypes, out, refusals, and the rules of summation."""
+"""dot, matmul, outer and tensordot against NumPy: shapes, layouts, dtypes, out, refusals, the rules of summation."""
 import itertools
 
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.exceptions import AxisError
 
-from fastnn import _core, ops
+from fastnn import ops
 
 FLOATS, INTEGERS = ("float32", "float64"), ("int32", "int64", "uint8")
 DTYPES = FLOATS + INTEGERS
@@ -89,8 +89,9 @@ def test_every_pair_of_shapes(function, dtype):
 def test_every_pair_of_layouts(function, dtype, isa):
     """The numbers of NumPy and the bits of the C-contiguous arrays."""
     rng = np.random.default_rng(1)
-    for shape, other in [((40,), (40,)), ((70, 40), (40,)), ((40,), (40, 70)), ((9, 40), (40, 70)), ((2, 3, 40), (40, 5)),
-                         ((2, 9, 40), (2, 40, 7)), ((1, 9), (9, 1)), ((70, 9), (9, 1)), ((2, 5000), (5000,))]:
+    for shape, other in [((40,), (40,)), ((70, 40), (40,)), ((40,), (40, 70)), ((9, 40), (40, 70)),
+                         ((2, 3, 40), (40, 5)), ((2, 9, 40), (2, 40, 7)), ((1, 9), (9, 1)), ((70, 9), (9, 1)),
+                         ((2, 5000), (5000,))]:
         x, y = numbers(rng, shape, dtype), numbers(rng, other, dtype)
         expected = getattr(ops, function)(x, y)
         for left, right in itertools.product(LAYOUTS, LAYOUTS):
@@ -192,7 +193,8 @@ def test_outer_and_tensordot(dtype):
     x, y = numbers(rng, (3, 4, 5), dtype), numbers(rng, (5, 4, 2), dtype)
     for a, b in ((x, y), (x[0, 0], y[0]), (x[:0], y), (x[0, 0, :1], y[::-1, 0, ::2])):
         assert_equal_to_numpy("outer", a, b, (a.shape, b.shape))
-    for axes in (0, 1, ([1, 2], [1, 0]), ([2, 1], [0, 1]), (2, 0), ([-1], [0]), (-1, -3), ([], []), 2, 3, ([0], [0]), -1):
+    for axes in (0, 1, 2, 3, -1, ([1, 2], [1, 0]), ([2, 1], [0, 1]), (2, 0), ([-1], [0]), (-1, -3), ([], []),
+                 ([0], [0])):
         assert_equal_to_numpy("tensordot", x, y, axes, axes=axes)
     assert_equal_to_numpy("tensordot", x, x, "all", axes=3)
     out = np.full((3, 2), 77, dtype)
@@ -235,32 +237,38 @@ def test_out_may_overlap_the_inputs(dtype):
 A, B, V = np.ones((3, 4)), np.ones((4, 5)), np.ones(3)
 FROZEN = np.frombuffer(np.zeros((3, 5)).tobytes()).reshape(3, 5)
 REFUSALS = [
-    (lambda: ops.dot(A, V), ValueError, "dot: x has 4 columns (the last axis) and y has 3 rows (the second-last, or only, "
-     "axis), which must be equal; received (3, 4) and (3,)."),
+    (lambda: ops.dot(A, V), ValueError, "dot: x has 4 columns (the last axis) and y has 3 rows (the second-last, or "
+     "only, axis), which must be equal; received (3, 4) and (3,)."),
     (lambda: ops.matmul(A, A), ValueError, "matmul: x has 4 columns (the last axis) and y has 3 rows"),
-    (lambda: ops.matmul(A, A, transpose_x=True, transpose_y=True), ValueError, "(3, 4) and (3, 4), transposed as asked."),
-    (lambda: ops.matmul(V, A, transpose_x=True), ValueError, "transpose_x and transpose_y are for arrays of two or more"),
+    (lambda: ops.matmul(A, A, transpose_x=True, transpose_y=True), ValueError,
+     "(3, 4) and (3, 4), transposed as asked."),
+    (lambda: ops.matmul(V, A, transpose_x=True), ValueError,
+     "transpose_x and transpose_y are for arrays of two or more"),
     (lambda: ops.matmul(A, 2.0), ValueError, "matmul takes arrays of at least one axis, received (3, 4) and ()."),
     (lambda: ops.matmul(np.ones((2, 3, 4)), np.ones((3, 4, 5))), ValueError,
      "matmul: the batch axes of (2, 3, 4) and (3, 4, 5) do not broadcast: 2 against 3."),
     (lambda: ops.dot(A, B, out=np.ones((5, 3))), ValueError, "dot: out must have shape (3, 5), received (5, 3)."),
-    (lambda: ops.dot(A, B, out=np.ones((3, 5), "float32")), ValueError, "out must have dtype float64, received float32."),
+    (lambda: ops.dot(A, B, out=np.ones((3, 5), "float32")), ValueError,
+     "out must have dtype float64, received float32."),
     (lambda: ops.matmul(A, B, out=np.ones((3, 5), "int32")), TypeError, "out must have dtype float64, received int32."),
     (lambda: ops.outer(V, V, out=np.ones((3, 3), "int32")), TypeError, "out must have dtype float64, received int32."),
     (lambda: ops.matmul(A, B, out=[1.0]), TypeError, "matmul: out must be a numpy array, received list."),
     (lambda: ops.matmul(A, B, out=FROZEN), ValueError, "matmul: out is read-only."),
     (lambda: ops.dot(A, 2.0, out=np.ones(3)), ValueError, "dot: out must have shape (3, 4), received (3,)."),
-    (lambda: ops.dot(A.astype(complex), B), TypeError, "received x of dtype complex128. Convert it first: x.astype('float64')"),
+    (lambda: ops.dot(A.astype(complex), B), TypeError,
+     "received x of dtype complex128. Convert it first: x.astype('float64')"),
     (lambda: ops.dot(A, B.astype(object)), TypeError, "received y of dtype object. Convert it first"),
     (lambda: ops.dot(V > 0, V > 0), TypeError, "received x of dtype bool. Convert it first: x.astype('int64')"),
     (lambda: ops.dot(["a"], ["b"]), TypeError, "received x of dtype <U1. Convert it first"),
     (lambda: ops.dot(None, V), TypeError, "received x of dtype object."),
-    (lambda: ops.tensordot(A, B), ValueError, "the paired axes must have equal lengths; axes=2 pairs [0, 1] of (3, 4) with "
-     "[0, 1] of (4, 5)."),
-    (lambda: ops.tensordot(A, B, ([1], [5])), AxisError, "tensordot: y of shape (4, 5) has no axis 5; axes=([1], [5])."),
+    (lambda: ops.tensordot(A, B), ValueError, "the paired axes must have equal lengths; axes=2 pairs [0, 1] of (3, 4) "
+     "with [0, 1] of (4, 5)."),
+    (lambda: ops.tensordot(A, B, ([1], [5])), AxisError,
+     "tensordot: y of shape (4, 5) has no axis 5; axes=([1], [5])."),
     (lambda: ops.tensordot(A, B, 3), AxisError, "tensordot: x of shape (3, 4) has no axis -3"),
     (lambda: ops.tensordot(A, A, ([0, 0], [0, 1])), ValueError, "tensordot: an axis of x is named twice in axes="),
-    (lambda: ops.tensordot(A, B, 1, out=np.ones(3)), ValueError, "tensordot: out must have shape (3, 5), received (3,)."),
+    (lambda: ops.tensordot(A, B, 1, out=np.ones(3)), ValueError,
+     "tensordot: out must have shape (3, 5), received (3,)."),
 ]
 
 
@@ -275,8 +283,9 @@ def test_refusals_say_what_is_wrong(call, error, message):
 # ---------------------------------------------------------------- the rules of summation
 
 
-LARGE = [((64, 300), (300, 130)), ((300,), (300, 1000)), ((1000, 300), (300,)), ((1000, 70), (70, 1)), ((3, 5000), (5000,)),
-         ((200_003,), (200_003,)), ((5_000_000,), (5_000_000,)), ((9, 30, 40), (9, 40, 50)), ((9, 30, 40), (40, 50)),
+LARGE = [((64, 300), (300, 130)), ((300,), (300, 1000)), ((1000, 300), (300,)), ((1000, 70), (70, 1)),
+         ((3, 5000), (5000,)), ((200_003,), (200_003,)), ((5_000_000,), (5_000_000,)), ((9, 30, 40), (9, 40, 50)),
+         ((9, 30, 40), (40, 50)),
          ((600, 300), (300, 257)),
          ((7, 4100), (4100, 2100)), ((70, 300), (300, 4))]
 
@@ -299,7 +308,8 @@ def test_bits_are_the_same_on_every_fma_isa_and_thread_count(dtype, fma_isas, se
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_integers_on_every_isa_and_thread_count(dtype, isa, set_threads):
     rng = np.random.default_rng(6)
-    for shape, other in [((65, 131), (131, 70)), ((130, 65), (65,)), ((9, 5, 7), (9, 7, 67)), ((3, 4100), (4100, 2050))]:
+    for shape, other in [((65, 131), (131, 70)), ((130, 65), (65,)), ((9, 5, 7), (9, 7, 67)),
+                         ((3, 4100), (4100, 2050))]:
         x, y = numbers(rng, shape, dtype), numbers(rng, other, dtype)
         expected = (x @ y) if x.size < 10000 else None
         for threads in (1, 2, 4):
@@ -348,6 +358,7 @@ def test_nothing_is_skipped_and_no_zero_is_negative(dtype, isa):
                    ops.dot(np.asfortranarray(zero), nan[:, 0].copy()), ops.outer(zero[0], nan[0])):
         assert np.isnan(result).all()
     tiny = np.full((70, 40), np.finfo(dtype).tiny, dtype)
-    for result in (ops.dot(tiny, -tiny.T), ops.dot(tiny, -tiny[0]), ops.dot(tiny[0], -tiny.T), ops.dot(tiny[0], -tiny[0]),
-                   ops.dot(np.asfortranarray(tiny), -tiny[0]), ops.outer(tiny[0], -tiny[0])):
+    for result in (ops.dot(tiny, -tiny.T), ops.dot(tiny, -tiny[0]), ops.dot(tiny[0], -tiny.T),
+                   ops.dot(tiny[0], -tiny[0]), ops.dot(np.asfortranarray(tiny), -tiny[0]),
+                   ops.outer(tiny[0], -tiny[0])):
         assert not np.signbit(result).any() and not np.any(result)
