@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn import _core, benchmark, ops
 
+SETTLE = 0.15    # seconds; OpenBLAS threads were seen to spin for more than 70 ms after a call
 SQUARES = (8, 16, 32, 64, 100, 128, 200, 256, 512, 1000, 1024, 2048)
 MATRICES = ((1000, 100, 10), (10, 1000, 100), (100, 10000, 10), (10, 100000, 10), (10000, 10, 100), (2000, 64, 64),
             (128, 784, 512), (64, 64, 2000))
@@ -65,7 +66,7 @@ def measured(cell: Cell, seconds: float, threads: int) -> list[tuple[float, floa
     while len(rounds) < 5 or time.perf_counter() < until:
         times = []
         for call in (cell.numpy, cell.fastnn):
-            time.sleep(0.05 * (threads > 1))
+            time.sleep(SETTLE * (threads > 1))
             warm = time.perf_counter() + (0.02 if threads > 1 else 0.001)
             while timed(call, arrays, 1) and time.perf_counter() < warm:
                 pass
