@@ -35,6 +35,7 @@ from ._core import (
     multiply,
     negative,
     one_hot,
+    outer,
     relu,
     reshape,
     sigmoid,
@@ -45,6 +46,7 @@ from ._core import (
     squeeze,
     subtract,
     tanh,
+    tensordot,
     transpose,
 )
 from ._core import max_ as max
@@ -53,8 +55,8 @@ from ._core import sum_ as sum
 
 __all__ = ["OPERATIONS", "Operation", "absolute", "add", "argmax", "argmin", "broadcast_shapes", "concatenate",
            "divide", "dot", "exp", "expand_dims", "log", "log_softmax", "matmul", "max", "maximum", "mean", "min",
-           "minimum", "multiply", "negative", "one_hot", "relu", "reshape", "sigmoid", "sign", "softmax", "sqrt",
-           "square", "squeeze", "subtract", "sum", "tanh", "transpose"]
+           "minimum", "multiply", "negative", "one_hot", "outer", "relu", "reshape", "sigmoid", "sign", "softmax",
+           "sqrt", "square", "squeeze", "subtract", "sum", "tanh", "tensordot", "transpose"]
 
 
 class Operation(NamedTuple):
@@ -116,6 +118,10 @@ OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in i
     ("min", "reduction", "the smallest of x over axis", REDUCED, np.min),
     ("argmax", "reduction", "the place of the largest of x along axis", REDUCED, np.argmax),
     ("argmin", "reduction", "the place of the smallest of x along axis", REDUCED, np.argmin),
+    ("dot", "product", "out[..., j] = sum over i of x[..., i] * y[i, j]", NUMBERS, np.dot),
+    ("matmul", "product", "out[b, r, c] = sum over i of x[b, r, i] * y[b, i, c]", NUMBERS, np.matmul),
+    ("outer", "product", "out[i, j] = x[i] * y[j]", NUMBERS, np.outer),
+    ("tensordot", "product", "out[r, c] = sum over the paired axes of x * y", NUMBERS, np.tensordot),
     ("softmax", "rows", "exp(x - max) / sum(exp(x - max))", SIGNED, _softmax),
     ("log_softmax", "rows", "x - max - log(sum(exp(x - max)))", SIGNED, _log_softmax),
     ("reshape", "shape", "the same elements in another shape", NUMBERS, np.reshape),

@@ -18,6 +18,7 @@ cdef extern from "Python.h":
 cdef extern from "stdlib.h" nogil:
     void *aligned_alloc(size_t alignment, size_t size)
 
+import math
 import operator
 import os
 
@@ -32,6 +33,8 @@ include "product.pxi"
 include "elementwise.pxi"
 include "rows.pxi"
 include "shapes.pxi"
+include "batches.pxi"
+include "products.pxi"
 include "ops.pxi"
 include "reductions.pxi"
 include "stages.pxi"

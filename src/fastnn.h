@@ -92,14 +92,20 @@ typedef struct {
     void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
 
     /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
-    binary_kernel dot;
     unary_kernel sum;
-    void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols);        /* row by row a dot */
+    /* out[r] = x[r] . y[r] for rows of n elements; y_row is 0 where all rows meet one y */
+    void (*matvec)(const void *x, isize x_row, const void *y, isize y_row, void *out, isize rows, isize n);
+    /* the same with one y, of x given as its transpose (n, rows) */
+    void (*matvec_transposed)(const void *x, isize x_row, const void *y, void *out, isize rows, isize n);
 
     /* products */
     /* columns of a register tile: of product without steps and with them, and of product_update with steps */
     isize panel, list_panel, update_panel;
     void (*product)(const fastnn_product *p);
+    void (*vecmat)(const fastnn_product *p);                                /* product of one row, without steps */
+    /* of integers as wide as this table's reals, which wrap */
+    void (*product_whole)(const fastnn_product *p);
+    void (*matvec_whole)(const void *x, isize x_row, const void *y, void *out, isize rows, isize n);
     /* the same, but parameter (rows, cols; stride out_row) takes a step of rule with the product as its gradient */
     void (*product_update)(const fastnn_product *p, const fastnn_rule *rule, const fastnn_parameter *parameter);
     void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);  /* out (cols, rows) */

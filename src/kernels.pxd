@@ -62,15 +62,21 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fastnn_kernels:
         unary_kernel sum
-        binary_kernel dot
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*log_softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
-        void (*matvec)(const void *x, const void *y, void *out, isize rows, isize cols) noexcept nogil
+        void (*matvec)(const void *x, isize x_row, const void *y, isize y_row, void *out, isize rows,
+                       isize n) noexcept nogil
+        void (*matvec_transposed)(const void *x, isize x_row, const void *y, void *out, isize rows,
+                                  isize n) noexcept nogil
         isize panel, list_panel, update_panel
         void (*product)(const fastnn_product *p) noexcept nogil
+        void (*vecmat)(const fastnn_product *p) noexcept nogil
+        void (*product_whole)(const fastnn_product *p) noexcept nogil
+        void (*matvec_whole)(const void *x, isize x_row, const void *y, void *out, isize rows,
+                             isize n) noexcept nogil
         void (*product_update)(const fastnn_product *p, const fastnn_rule *rule,
                                const fastnn_parameter *parameter) noexcept nogil
         void (*transpose)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols) noexcept nogil

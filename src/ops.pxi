@@ -1,49 +1,5 @@
 # Products and losses on arrays: checks, one allocation, one call.
 
-def dot(x, y, out=None):
-    cdef np.ndarray a, b, result
-    cdef int dtype
-    a, b, dtype = pair("dot", x, y)
-    if a.ndim == 2 and b.ndim == 2:
-        return matmul(a, b, out)
-    cdef isize rows = a.shape[0] if a.ndim == 2 else 1, n = np.PyArray_SIZE(b)
-    if b.ndim != 1 or a.ndim not in (1, 2) or a.shape[a.ndim - 1] != n:
-        raise ValueError(f"dot takes (n) and (n), (m, n) and (n), or (m, k) and (k, n); received {(<object>a).shape} "
-                         f"and {(<object>b).shape}.")
-    result = output("dot", out, (rows,) if a.ndim == 2 else (), dtype, (a, b), False)
-    cdef const fastnn_kernels *kernels = kernels_of(dtype)
-    cdef void *left = np.PyArray_DATA(a)
-    cdef void *right = np.PyArray_DATA(b)
-    cdef void *to = np.PyArray_DATA(result)
-    with nogil:
-        kernels.matvec(left, right, to, rows, n)
-    return result if a.ndim == 2 or out is not None else result[()]
-
-
-def matmul(x, y, out=None, bint transpose_x=False, bint transpose_y=False):
-    """x (m, k) times y (k, n); transpose_x takes x as (k, m), transpose_y takes y as (n, k)."""
-    cdef np.ndarray a, b, result
-    cdef int dtype
-    a, b, dtype = pair("matmul", x, y)
-    cdef tuple x_shape = (<object>a).shape, y_shape = (<object>b).shape
-    if a.ndim != 2 or b.ndim != 2 or a.shape[0 if transpose_x else 1] != b.shape[1 if transpose_y else 0]:
-        raise ValueError(f"matmul takes (m, k) and (k, n), received {x_shape} and {y_shape}.")
-    cdef Product job
-    memset(&job, 0, sizeof(job))
-    job.kernels, job.item, job.transposed_b = kernels_of(dtype), item_size(dtype), transpose_y
-    job.whole.rows = a.shape[1 if transpose_x else 0]
-    job.whole.k = a.shape[0 if transpose_x else 1]
-    job.whole.cols = b.shape[0 if transpose_y else 1]
-    result = output("matmul", out, (job.whole.rows, job.whole.cols), dtype, (a, b), False)
-    job.whole.a, job.whole.b, job.whole.out = np.PyArray_DATA(a), np.PyArray_DATA(b), np.PyArray_DATA(result)
-    job.whole.a_row = 1 if transpose_x else a.shape[1]
-    job.whole.a_step = a.shape[1] if transpose_x else 1
-    job.whole.b_row, job.whole.out_row = b.shape[1], job.whole.cols
-    with nogil:
-        run_product(&job, job.whole.rows * job.whole.cols * job.whole.k)
-    return result
-
-
 def sum_all(x):
     """The sum of all elements (N6), as a float."""
     cdef np.ndarray a = as_real("sum", "x", x), result = empty((), real_dtype(a))

@@ -14,6 +14,7 @@ cdef struct Product:
     const fastnn_kernels *kernels
     fastnn_product whole
     isize item                  # bytes of an element
+    bint integers               # the elements are integers of the kernels' width
     bint transposed_b           # b is given as (n, k) with row stride b_row
     isize blocks, row_blocks, row_height, col_width
     int activation              # applied to the result
@@ -125,15 +126,22 @@ cdef void finished_rows(const Product *job, const fastnn_product *whole, isize a
     cdef isize row = 0, rows = whole.rows, item = job.item
     cdef Part part
     if job.activation == LINEAR and job.derivative == LINEAR:
-        job.kernels.product(whole)
+        tiles(job, whole)
         return
     if whole.k * whole.cols * item <= CLOSE_BYTES:
         rows = (CLOSE_BYTES // (whole.cols * item * ROW_GRAIN) + 1) * ROW_GRAIN
     while row < whole.rows:
         part_of(&part, whole, row, rows, item)
-        job.kernels.product(&part.p)
+        tiles(job, &part.p)
         finish(job, &part.p, at + row * whole.out_row * item)
         row += rows
+
+
+cdef inline void tiles(const Product *job, const fastnn_product *p) noexcept nogil:
+    if job.integers:
+        job.kernels.product_whole(p)
+    else:
+        job.kernels.product(p)
 
 
 cdef void copy_panel(fastnn_product *p, const char *b, isize b_row, isize item) noexcept nogil:
@@ -173,7 +181,7 @@ cdef void panels_of_k(const Product *job, fastnn_product *whole, isize at) noexc
         if k >= whole.k:
             finished_rows(job, &p, at)
             return
-        job.kernels.product(&p)
+        tiles(job, &p)
         p.init, p.init_row = p.out, p.out_row
 
 

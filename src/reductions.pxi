@@ -173,7 +173,7 @@ cdef void call(const Reducing *job, const char *x, char *out, isize out_step, is
         job.kernel.rows(x, job.n_x, out, out_step, n, count)
 
 
-cdef void place(const Reducing *job, isize unit, const char **x, char **out, isize *n) noexcept nogil:
+cdef void place_unit(const Reducing *job, isize unit, const char **x, char **out, isize *n) noexcept nogil:
     """Where the results of a unit and their elements begin, and how many they are."""
     cdef isize outer = unit // job.panels, first = (unit - outer * job.panels) * job.grain, at, rest
     cdef isize x_at = first * job.n_x, out_at = first * job.n_out
@@ -196,7 +196,7 @@ cdef void reduce_units(void *context, isize block, int worker) noexcept nogil:
     cdef const char *x
     cdef char *out
     for unit in range(block * per, min(units, (block + 1) * per)):
-        place(job, unit, &x, &out, &n)
+        place_unit(job, unit, &x, &out, &n)
         call(job, x, out, job.n_out, n, job.count)
         if job.mean:
             job.kernels.divide(out, job.n_out, n, job.count)
@@ -212,7 +212,7 @@ cdef void reduce_chunks(void *context, isize block, int worker) noexcept nogil:
     cdef const char *x
     cdef char *out
     cdef char *partial
-    place(job, unit, &x, &out, &n)
+    place_unit(job, unit, &x, &out, &n)
     while first < last:
         partial = job.partial + (unit * chunks * job.grain + first // REDUCE_CHUNK * n) * job.out_item
         call(job, x + first * step, partial, 1, n, min(REDUCE_CHUNK, job.count - first))
@@ -239,7 +239,7 @@ cdef int run_reduction(Reducing *job) noexcept nogil:
         return -1
     run_blocks(reduce_chunks, job, units * job.groups, elements)
     for unit in range(units):
-        place(job, unit, &x, &out, &n)
+        place_unit(job, unit, &x, &out, &n)
         job.kernel.join(job.partial + unit * chunks * job.grain * job.out_item, chunks, out, job.n_out, n)
         if job.mean:
             job.kernels.divide(out, job.n_out, n, job.count)

@@ -32,28 +32,41 @@ INLINE void v_store_part(real *p, vec x, isize n) { (void)n; *p = x; }
 #else
 #if REAL_BITS == 32
 typedef int32_t whole;
+typedef uint32_t unsigned_whole;
 #define BY_REAL(single, pair) single
 #else
 typedef int64_t whole;
+typedef uint64_t unsigned_whole;
 #define BY_REAL(single, pair) pair
 #endif
 
+/* Written out, because the compiler builds a vector that a loop fills lane by lane at run time. */
+#define NUMBERS_2 0, 1
+#define NUMBERS_4 NUMBERS_2, 2, 3
+#define NUMBERS_8 NUMBERS_4, 4, 5, 6, 7
+#define NUMBERS_16 NUMBERS_8, 8, 9, 10, 11, 12, 13, 14, 15
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_16, NUMBERS_8)
 enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4, LIST_VECS = 8 };
 #elif defined(__AVX2__)
 #include <immintrin.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_8, NUMBERS_4)
 enum { VECTOR_BYTES = 32, TILE_ROWS = 4, TILE_VECS = 3, LIST_VECS = 4 };
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#define LANE_NUMBERS BY_REAL(NUMBERS_4, NUMBERS_2)
 enum { VECTOR_BYTES = 16, TILE_ROWS = 6, TILE_VECS = 4, LIST_VECS = 8 };
 #else
+#define LANE_NUMBERS BY_REAL(NUMBERS_4, NUMBERS_2)
 enum { VECTOR_BYTES = 16, TILE_ROWS = 4, TILE_VECS = 2, LIST_VECS = 4 };
 #endif
 enum { LANES = VECTOR_BYTES / sizeof(real) };
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef whole ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef unsigned_whole uvec __attribute__((vector_size(VECTOR_BYTES)));
 typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 INLINE vec v_set(real x) { return x - (vec){0}; }
@@ -63,16 +76,10 @@ INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
-/* first, first + 1, ...: read from memory, because compilers build such a vector lane by lane */
-INLINE ivec v_ramp(int first) {
-    typedef whole unaligned_whole __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(whole)), may_alias));
-    static const whole ramp[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-                                   16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-    return *(const unaligned_whole *)(ramp + first);
-}
+INLINE ivec v_lanes(void) { return (ivec){LANE_NUMBERS}; }      /* 0, 1, 2, ... */
 
 /* All ones in the first n lanes. */
-INLINE ivec v_first(isize n) { return v_ramp(0) < v_iset((whole)n); }
+INLINE ivec v_first(isize n) { return v_lanes() < v_iset((whole)n); }
 
 /* Lane i takes what lane i + n (mod LANES) has. */
 INLINE vec v_down(vec x, int n) {
@@ -81,7 +88,38 @@ INLINE vec v_down(vec x, int n) {
     for (int i = 0; i < LANES; i++) y[i] = x[(i + n) % LANES];
     return y;
 #else
-    return __builtin_shuffle(x, v_ramp(n));     /* which takes the lanes mod LANES */
+    return __builtin_shuffle(x, (v_lanes() + n) & (LANES - 1));
+#endif
+}
+
+/* Swaps the lanes of x whose number has the bit `half` with those of y half a pair below: one step of a transposition. */
+INLINE void v_swap(vec *x, vec *y, int half) {
+    vec a = *x, b = *y;
+#if defined(__clang__)
+    for (int i = 0; i < LANES; i++) {
+        if (i & half) (*x)[i] = b[i - half];
+        else (*y)[i] = a[i + half];
+    }
+#else
+    ivec lane = v_lanes(), upper = (lane & half) != 0;
+    *x = __builtin_shuffle(a, b, lane + (upper & (LANES - half)));
+    *y = __builtin_shuffle(a, b, lane + (upper & (LANES - half)) + half);
+#endif
+}
+
+/* Of each run of 2 * half lanes of x, then of y, the first half from lane `from` of the run; the second as often as fits. */
+INLINE vec v_pairs(vec x, vec y, int half, int from) {
+    enum { BOTH = 2 * LANES };
+#if defined(__clang__)
+    vec z;
+    for (int i = 0; i < LANES; i++) {
+        int at = (i / half * 2 * half + i % half + from) % BOTH;
+        z[i] = at < LANES ? x[at] : y[at - LANES];
+    }
+    return z;
+#else
+    ivec lane = v_lanes();
+    return __builtin_shuffle(x, y, (((lane & -half) << 1) + (lane & (half - 1)) + from) & (BOTH - 1));
 #endif
 }
 
@@ -132,6 +170,13 @@ INLINE void v_store_part(real *p, vec x, isize n) {
 }
 INLINE vec v_fma(vec a, vec b, vec c) { return BY_REAL(_mm512_fmadd_ps, _mm512_fmadd_pd)(a, b, c); }
 INLINE vec v_sqrt(vec x) { return BY_REAL(_mm512_sqrt_ps, _mm512_sqrt_pd)(x); }
+/* v_fma in the first half of the lanes, at half its price; the others are undefined. */
+#define HAS_FMA_HALF 1
+#define V_LOW(x) BY_REAL(_mm512_castps512_ps256, _mm512_castpd512_pd256)(x)
+INLINE vec v_fma_half(vec a, vec b, vec c) {
+    return BY_REAL(_mm512_castps256_ps512, _mm512_castpd256_pd512)(
+        BY_REAL(_mm256_fmadd_ps, _mm256_fmadd_pd)(V_LOW(a), V_LOW(b), V_LOW(c)));
+}
 INLINE unsigned v_bits(ivec mask) { return BY_REAL(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)mask); }
 INLINE int v_all_less(vec x, vec y) {
     return BY_REAL(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, y, _CMP_LT_OQ) == BY_REAL(0xffff, 0xff);
@@ -175,6 +220,11 @@ INLINE int v_all_less(vec x, vec y) {
     for (int i = 1; i < LANES; i++) all &= less[i];
     return all != 0;
 }
+#endif
+
+#ifndef HAS_FMA_HALF
+#define HAS_FMA_HALF 0
+INLINE vec v_fma_half(vec a, vec b, vec c) { return v_fma(a, b, c); }
 #endif
 
 /* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */

@@ -835,8 +835,6 @@ CALLS = {
     **{name: getattr(_core, name) for name in ("relu", "exp", "log", "tanh", "sigmoid", "softmax")},
     "add": lambda x: _core.add(x, x),
     "add_row": lambda x: _core.add(x, x.reshape(-1)[:7] if len(x) else np.zeros(7, x.dtype)),
-    "matvec": lambda x: _core.dot(x, x.reshape(-1)[:7] if len(x) else np.zeros(7, x.dtype)),
-    "matmul": lambda x: _core.matmul(x, x, transpose_y=True),
     "loss": lambda x: _core.loss("mse", x, x[::-1]),
 }
 
@@ -858,15 +856,6 @@ def test_scalars_lists_and_mixed_types():
 
 X, ROW, SHORT = np.ones((3, 4)), np.ones(4), np.ones(3)
 MESSAGES = [
-    (lambda: _core.dot(X, SHORT), ValueError,
-     "dot takes (n) and (n), (m, n) and (n), or (m, k) and (k, n); received (3, 4) and (3,)."),
-    (lambda: _core.dot(ROW, X), ValueError, "received (4,) and (3, 4)."),
-    (lambda: _core.dot(1.0, 1.0), ValueError, "received () and ()."),
-    (lambda: _core.matmul(X, X), ValueError, "matmul takes (m, k) and (k, n), received (3, 4) and (3, 4)."),
-    (lambda: _core.matmul(X, ROW), ValueError, "matmul takes (m, k) and (k, n), received (3, 4) and (4,)."),
-    (lambda: _core.matmul(X, X, out=X, transpose_x=True), ValueError, "matmul: out must have shape (4, 4)"),
-    (lambda: _core.matmul(np.ones((3, 3)), X, out=X), ValueError,
-     "matmul: out overlaps an input. Leave it out, or give an array of its own."),
     (lambda: _core.loss("mse", X, ROW), ValueError,
      "mse takes y_pred and y_true of one shape (n, outputs), received (3, 4) and (4,)."),
     (lambda: _core.Rule("sgd", 0.1).update(X, [], ROW, 1), ValueError,
@@ -887,9 +876,8 @@ def test_refusals_say_what_is_wrong(call, error, message):
 @pytest.mark.parametrize("other", ["?", *"bBhHiIqQegFDGO", "S3", "U3", "V4", "M8[s]", "m8[s]"])
 def test_other_types_are_named_and_refused(other):
     x = np.zeros((5, 7), other)
-    for name in ("matvec", "matmul", "loss"):
-        with pytest.raises(TypeError, match=re.escape(f"of dtype {x.dtype}. Convert it first")):
-            CALLS[name](x)
+    with pytest.raises(TypeError, match=re.escape(f"of dtype {x.dtype}. Convert it first")):
+        CALLS["loss"](x)
 
 
 BUFFER = np.random.default_rng(0).random((8, 8))
@@ -906,14 +894,11 @@ OVERLAPS = {  # function, inputs and out from one buffer
     "softmax in place": lambda b: (_core.softmax, [b], b),
     "add in place": lambda b: (_core.add, [b, b[::-1].copy()], b),
     "add to the second": lambda b: (_core.add, [b[::-1].copy(), b], b),
-    "matmul on its input": lambda b: (_core.matmul, [b, b], b),
     "relu one row on": lambda b: (_core.relu, [b[:-1]], b[1:]),
     "exp one element on": lambda b: (_core.exp, [b.ravel()[:-1]], b.ravel()[1:]),
     "softmax one row on": lambda b: (_core.softmax, [b[:-1]], b[1:]),
     "add one row on": lambda b: (_core.add, [b[:-1], b[:-1]], b[1:]),
     "add a row of out": lambda b: (_core.add, [b, b[0]], b),
-    "dot to its vector": lambda b: (_core.dot, [b, b[0]], b[0]),
-    "dot to its matrix": lambda b: (_core.dot, [b, b[0].copy()], b[1]),
     "predict in place": lambda b: (_core.Network([_core.Dense(np.eye(8), np.ones(8), "linear")]).predict, [b], b),
     "gradient one row on": lambda b: (gradient_of_mse, [b[:-1]], b[1:]),
 }
