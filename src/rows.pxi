@@ -17,10 +17,10 @@ cdef void run_some_rows(void *context, isize block, int worker) noexcept nogil:
 
 cdef void run_all_rows(RowsJob *job) noexcept nogil:
     cdef isize work = job.rows * job.cols
-    if work < PARALLEL_FROM[EXP]:
+    if work < 4 * PARALLEL_FROM[EXP]:
         job.kernel(job.x, job.out, job.rows, job.cols)
         return
-    job.height = max(1, PARALLEL_FROM[EXP] // 4 // job.cols)
+    job.height = max(1, PARALLEL_FROM[EXP] // job.cols)
     fastnn_parallel(run_some_rows, job, (job.rows + job.height - 1) // job.height)
 
 
