@@ -1,6 +1,19 @@
 # Kernels on arrays, for fastnn.ops and the tests: checks, one allocation, one call.
 
-cdef np.ndarray unary(str function, unary_kernel kernel32, unary_kernel kernel64, object x, object out):
+cdef inline bint is_traced(object value):
+    return not isinstance(value, numpy.ndarray) and hasattr(type(value), "__fastnn_operation__")
+
+
+cdef object traced(str name, tuple args, object out):
+    """What a traced value among the args makes of the operation (fastnn.gradient)."""
+    for x in args:
+        if is_traced(x):
+            return x.__fastnn_operation__(name, args, {} if out is None else {"out": out})
+
+
+cdef object unary(str function, unary_kernel kernel32, unary_kernel kernel64, object x, object out):
+    if is_traced(x):
+        return traced(function, (x,), out)
     cdef np.ndarray a = as_real(function, "x", x), result
     cdef int dtype = real_dtype(a)
     result = output(function, out, (<object>a).shape, dtype, (a,))
@@ -34,6 +47,8 @@ def sigmoid(x, out=None):
 
 
 def softmax(x, out=None):
+    if is_traced(x):
+        return traced("softmax", (x,), out)
     cdef np.ndarray a = as_real("softmax", "x", x), result
     cdef int dtype = real_dtype(a)
     if a.ndim == 0:
@@ -49,6 +64,8 @@ def softmax(x, out=None):
 
 
 def add(x, y, out=None):
+    if is_traced(x) or is_traced(y):
+        return traced("add", (x, y), out)
     cdef np.ndarray a, b, result
     cdef int dtype
     a, b, dtype = pair("add", x, y)
@@ -70,6 +87,8 @@ def add(x, y, out=None):
 
 
 def dot(x, y, out=None):
+    if is_traced(x) or is_traced(y):
+        return traced("dot", (x, y), out)
     cdef np.ndarray a, b, result
     cdef int dtype
     a, b, dtype = pair("dot", x, y)
@@ -91,6 +110,8 @@ def dot(x, y, out=None):
 
 def matmul(x, y, out=None, bint transpose_x=False, bint transpose_y=False):
     """x (m, k) times y (k, n); transpose_x takes x as (k, m), transpose_y takes y as (n, k)."""
+    if is_traced(x) or is_traced(y):
+        return traced("matmul", (x, y), out)
     cdef np.ndarray a, b, result
     cdef int dtype
     a, b, dtype = pair("matmul", x, y)
