@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .traces import LOCAL, RULES, Piece, Traced, apply, plain
+from .traces import KERNELS, LOCAL, RULES, Piece, Traced, apply, plain
 
 Array = Any
 
@@ -24,7 +24,12 @@ def shape_of(x: Array) -> tuple[int, ...]:
 
 
 def operation(name: str) -> Any:
-    return lambda *operands: apply(name, operands)
+    """The operation of one or two operands, or more, by a shorter way where none is traced."""
+    def unary_or_binary(x: Array, *others: Array) -> Array:
+        if type(x) is not Traced and (not others or type(others[0]) is not Traced and len(others) == 1):
+            return KERNELS[name](x, *others)
+        return apply(name, (x, *others))
+    return unary_or_binary
 
 
 add, subtract, multiply, divide, power, negative = map(
@@ -63,11 +68,12 @@ def base_share(dout: Array, out: Array, x: Array, y: Array) -> Array:
     return multiply(dout, multiply(y, power(x, where(np.equal(plain(y), 0), 1.0, subtract(y, 1)))))
 
 
-def chosen_share(chosen: Any, mine: int) -> Any:
+def chosen_share(sign_of_chosen: int, mine: int) -> Any:
     """For maximum and minimum: all of dout where this operand is chosen, half of it where both are equal."""
     def derivative(dout: Array, out: Array, *operands: Array) -> Array:
         this, other = plain(operands[mine]), plain(operands[1 - mine])
-        kept = where(chosen(this, other), dout, 0.0)
+        chosen = subtract(this, other) if sign_of_chosen > 0 else subtract(other, this)
+        kept = relu_backward(chosen, dout)
         equal = np.equal(this, other)
         return where(equal, multiply(dout, 0.5), kept) if equal.any() else kept
     return derivative
@@ -95,8 +101,8 @@ RULES |= {
     "divide": (lambda dout, out, x, y: divide(dout, y),
                lambda dout, out, x, y: negative(divide(multiply(dout, out), y))),
     "power": (base_share, exponent_share),
-    "maximum": (chosen_share(np.greater, 0), chosen_share(np.greater, 1)),
-    "minimum": (chosen_share(np.less, 0), chosen_share(np.less, 1)),
+    "maximum": (chosen_share(1, 0), chosen_share(1, 1)),
+    "minimum": (chosen_share(-1, 0), chosen_share(-1, 1)),
     "logaddexp": (lambda dout, out, x, y: multiply(dout, exp(subtract(x, out))),
                   lambda dout, out, x, y: multiply(dout, exp(subtract(y, out)))),
     "negative": (lambda dout, out, x: negative(dout),),
@@ -145,6 +151,8 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 def kept(y: Array, x: Array, axis: Any, keepdims: bool) -> Array:
     """A reduction's result y with the reduced axes of x as axes of length 1, so that it broadcasts with x."""
     shape = shape_of(x)
+    if shape_of(y) == ():
+        return y
     axes = axes_of(axis, len(shape))
     ones = tuple(1 if i in axes else n for i, n in enumerate(shape))
     return y if shape_of(y) == ones else reshape(y, ones)
@@ -241,6 +249,15 @@ def repeated(shape: tuple[int, ...], n: int, axis: int) -> tuple[int, ...]:
     return (*shape[:axis + 1], n, *shape[axis + 1:])
 
 
+def spread(x: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """x as a view of the shape; of one number, sooner than NumPy makes it."""
+    if shape_of(x) != () or not hasattr(x, "dtype"):
+        return np.broadcast_to(x, shape)
+    out: np.ndarray = np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
+    out.flags.writeable = False
+    return out
+
+
 class Each:
     """The rule of an operation on any number of arrays: share(number of the operand, dout, out, *operands)."""
 
@@ -294,6 +311,7 @@ LOCAL |= {
     "softmax_backward": _core.softmax_backward,
     "astype": lambda x, dtype: x.astype(dtype) if hasattr(x, "astype") else dtype.type(x),
     "copy": np.copy,
+    "broadcast_to": spread,
     "getitem": lambda x, index: x[index],
     "scatter": scatter,
     "concatenate": lambda *operands, axis=0: np.concatenate(operands, axis),

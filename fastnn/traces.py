@@ -64,12 +64,18 @@ def apply(name: str, operands: Any, options: dict[str, Any] = NO_OPTIONS) -> Any
     """The operation on its operands, recorded on the innermost trace among them, if any of them is traced."""
     trace = None
     for x in operands:
-        if type(x) is Traced and (trace is None or x.trace.level > trace.level):
+        if type(x) is Traced and (trace is None or x.trace is not trace and x.trace.level > trace.level):
             trace = x.trace
     if trace is None:
         return KERNELS[name](*operands, **options)
     values = [x.value if type(x) is Traced and x.trace is trace else x for x in operands]
-    node = Traced(apply(name, values, options), trace, RULES[name], operands, values, options)
+    for x in values:
+        if type(x) is Traced:               # of an outer trace
+            value = apply(name, values, options)
+            break
+    else:
+        value = KERNELS[name](*values, **options)
+    node = Traced(value, trace, RULES[name], operands, values, options)
     trace.record(node)
     return node
 

@@ -19,14 +19,17 @@ cdef void backward_some(void *context, isize block, int worker) noexcept nogil:
 
 cdef tuple out_and_dout(str function, object out, object dout):
     """Both C-contiguous, of one shape and out's dtype, with a new array for dx."""
-    cdef np.ndarray a = numpy.asarray(out)
+    cdef np.ndarray a = out if isinstance(out, numpy.ndarray) else numpy.asarray(out)
+    cdef np.ndarray b = dout if isinstance(dout, numpy.ndarray) else numpy.asarray(dout)
     cdef int dtype = real_dtype(a)
-    if dtype < 0 or (<object>a).shape != numpy.shape(dout):
+    if dtype < 0 or (<object>a).shape != (<object>b).shape:
         raise ValueError(f"{function} takes out and dout, float32 or float64, of one shape; received "
-                         f"{(<object>a).shape} of {a.dtype} and {numpy.shape(dout)}.")
-    a = numpy.require(a, None, "CA").reshape((<object>a).shape)
-    b = numpy.require(dout, a.dtype, "CA").reshape((<object>a).shape)
-    return a, b, numpy.empty((<object>a).shape, a.dtype)
+                         f"{(<object>a).shape} of {a.dtype} and {(<object>b).shape}.")
+    if not np.PyArray_ISCARRAY_RO(a):
+        a = numpy.require(a, None, "CA").reshape((<object>a).shape)
+    if real_dtype(b) != dtype or not np.PyArray_ISCARRAY_RO(b):
+        b = numpy.require(b, a.dtype, "CA").reshape((<object>b).shape)
+    return a, b, np.PyArray_EMPTY(a.ndim, a.shape, np.PyArray_TYPE(a), 0)
 
 
 def activate_backward(str activation, out, dout):
