@@ -334,6 +334,15 @@ def test_threads_do_not_meet():
         np.testing.assert_allclose(found, 50 * k * np.cos(0.5))
 
 
+def test_what_only_looks_at_an_array_sees_the_plain_one():
+    def f(x):
+        assert np.shape(x) == (3,) and np.allclose(x, V) and np.array_equal(np.ones_like(x), np.ones(3))
+        assert type(x > 1) is np.ndarray and bool(np.all(np.isfinite(x))) and x[0]
+        return np.sum(np.zeros_like(x) + x * (x > 1))
+
+    np.testing.assert_array_equal(gradient(f)(V), [0, 1, 1])
+
+
 def test_printing_inside_the_function(capsys):
     def f(x):
         print(x, f"{x[0]:.2f}", np.shape(x), x.ndim, x.size, x.dtype, len(x))
@@ -485,6 +494,34 @@ def test_pytorch_agrees():
     ties = torch.tensor([2.0, 1.0, 2.0], requires_grad=True)
     ties.amax().backward()
     np.testing.assert_array_equal(gradient(np.max)(np.array([2.0, 1.0, 2.0])), ties.grad.numpy())
+
+
+TWINS = [
+    # (ours, PyTorch's, shapes)
+    ("softmax", lambda m, x: m.softmax(x), lambda m, x: m.softmax(x, -1), [A]),
+    ("relu", lambda m, x: m.relu(x - x), lambda m, x: m.relu(x - x), [A]),
+    ("maximum", lambda m, x, y: np.maximum(x, y), lambda m, x, y: m.maximum(x, y), [A, B]),
+    ("equal operands", lambda m, x: np.minimum(x * 0, -x * 0), lambda m, x: m.minimum(x * 0, -x * 0), [A]),
+    ("amax", lambda m, x: np.max(x * 0 + 1, axis=1), lambda m, x: m.amax(x * 0 + 1, 1), [A]),
+    ("matmul", lambda m, x, y: x @ y, lambda m, x, y: x @ y, [(2, 1, 3, 4), (5, 4, 2)]),
+    ("tensordot", lambda m, x, y: np.tensordot(x, y, 2), lambda m, x, y: m.tensordot(x, y, 2), [(2, 3, 4), (3, 4, 5)]),
+    ("std", lambda m, x: np.std(x, axis=0), lambda m, x: m.std(x, 0, correction=0), [A]),
+    ("abs", lambda m, x: np.abs(x * 0), lambda m, x: m.abs(x * 0), [A]),
+    ("power", lambda m, x, y: np.abs(x) ** y, lambda m, x, y: m.abs(x) ** y, [A, B]),
+    ("index", lambda m, x: x[[0, 2, 2]] * x[1], lambda m, x: x[[0, 2, 2]] * x[1], [A]),
+    ("logaddexp", lambda m, x, y: np.logaddexp(x, y), lambda m, x, y: m.logaddexp(x, y), [A, B]),
+]
+
+
+@pytest.mark.parametrize("ours, theirs, shapes", [row[1:] for row in TWINS], ids=[row[0] for row in TWINS])
+def test_pytorch_agrees_on_operations_and_conventions(ours, theirs, shapes):
+    torch = pytest.importorskip("torch")
+    operands = arrays(shapes)
+    tensors = [torch.tensor(x, requires_grad=True) for x in operands]
+    theirs(torch, *tensors).sin().sum().backward()
+    found = gradient(lambda *xs: np.sum(np.sin(ours(ops, *xs))), tuple(range(len(operands))))(*operands)
+    for dx, tensor in zip(found, tensors, strict=True):
+        np.testing.assert_allclose(dx, tensor.grad.numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_importing_fastnn_does_not_import_gradients():
