@@ -55,8 +55,9 @@ def gradient(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
 def value_and_gradient(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """The function that returns f's value and its gradient, as a pair; arguments and errors as in gradient().
 
-    >>> value_and_gradient(lambda x: x ** 2)(3.0)
-    (9.0, 6.0)
+    >>> value, slope = value_and_gradient(lambda x: x ** 2)(3.0)
+    >>> print(value, slope)
+    9.0 6.0
     """
     numbers = checked(f, argnums)
 
