@@ -18,8 +18,19 @@ from .layers import Input
 from .models import Sequential
 
 __version__ = "0.1.0"
-__all__ = ["Input", "Sequential", "activations", "callbacks", "datasets", "info", "layers", "losses", "metrics",
-           "models", "ops", "optimizers", "set_num_threads", "threads", "utils"]
+__all__ = ["Input", "Sequential", "activations", "callbacks", "check_gradient", "datasets", "gradient", "info",
+           "layers", "losses", "metrics", "models", "ops", "optimizers", "set_num_threads", "threads", "utils",
+           "value_and_gradient"]
+
+
+def __getattr__(name):
+    """gradient, value_and_gradient and check_gradient, imported when they are first used."""
+    if name in ("check_gradient", "gradient", "value_and_gradient"):
+        from . import gradients
+
+        globals()[name] = getattr(gradients, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def set_num_threads(n):

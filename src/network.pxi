@@ -315,8 +315,11 @@ cdef class Network:
         for i in range(count):
             stage = self.stage(i)
             out = last if i == count - 1 else space.value[i + 1]
-            with nogil:
-                stage.forward(x, out, rows, &space.lists)
+            if isinstance(stage, Function):
+                (<Function>stage).call(x, out, rows)
+            else:
+                with nogil:
+                    stage.forward(x, out, rows, &space.lists)
             x = out
         return 0
 
@@ -333,9 +336,12 @@ cdef class Network:
             if i:
                 before = self.stage(i - 1)
                 derivative = before.activation if isinstance(before, Dense) else LINEAR
-            with nogil:
-                stage.backward(stage_x, space.value[i + 1], space.gradient[side],
-                               space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.lists)
+            if isinstance(stage, Function) and i:
+                (<Function>stage).call_back(stage_x, space.gradient[side], space.gradient[1 - side], rows, derivative)
+            elif not isinstance(stage, Function):
+                with nogil:
+                    stage.backward(stage_x, space.value[i + 1], space.gradient[side],
+                                   space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.lists)
             side = 1 - side
         return 0
 
