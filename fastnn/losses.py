@@ -20,7 +20,7 @@ class Loss:
         4.0
         """
         losses = _core.loss(self.kernel, y_pred, y_true)
-        return float(_core.sum_all(losses)) / max(len(losses), 1)
+        return float(_core.sum_(losses)) / max(len(losses), 1)
 
 
 class MeanSquaredError(Loss):

@@ -261,7 +261,7 @@ MATRIX = {  # results of the shape of x; any shape, also without elements
     "add": Kernel(into(_core.add), reference.add, "xx", ulps(0.5)),
     "add_row": Kernel(into(_core.add), reference.add_row, "xr", ulps(0.5)),
     "softmax": Kernel(into(_core.softmax), reference.softmax, "x", relative(32)),
-    "sum": Kernel(lambda x: np.array(_core.sum_all(x), x.dtype), reference.sum, "x", of_products(reference.sum)),
+    "sum": Kernel(lambda x: np.array(_core.sum_(x), x.dtype), reference.sum, "x", of_products(reference.sum)),
     "dot": Kernel(lambda x, y: _core.dot(x.ravel(), y.ravel(), unset((), x.dtype)), reference.dot, "xx",
                   of_products(reference.dot)),
     "matvec": Kernel(lambda x, y: _core.dot(x, y, unset(len(x), x.dtype)), reference.matvec, "xr",
@@ -468,7 +468,7 @@ def test_reductions_run_in_32_lanes_and_chunks_of_4096(fma_isas, set_isa):
         x, y = matrices(n, 2, 0, "float32")[0].T.copy()
         for isa in fma_isas:
             set_isa(isa)
-            assert_same_bits(np.float32(_core.sum_all(x)), reference.lanes(x.astype("float64")), n)
+            assert_same_bits(np.float32(_core.sum_(x)), reference.lanes(x.astype("float64")), n)
             assert_same_bits(_core.dot(x, y), reference.lanes(x.astype("float64") * y), n)
 
 

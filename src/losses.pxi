@@ -1,11 +1,4 @@
-# Products and losses on arrays: checks, one allocation, one call.
-
-def sum_all(x):
-    """The sum of all elements (N6), as a float."""
-    cdef np.ndarray a = as_real("sum", "x", x), result = empty((), real_dtype(a))
-    kernels_of(real_dtype(a)).sum(np.PyArray_DATA(a), np.PyArray_DATA(result), np.PyArray_SIZE(a))
-    return float(result)
-
+# Losses on arrays: checks, one allocation, one call.
 
 def loss(str name, y_pred, y_true, dout=None, double scale=1):
     """The loss of each row of y_pred (n, O) against y_true (n, O); dout takes the gradient of scale * their sum."""
