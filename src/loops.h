@@ -93,12 +93,12 @@ INLINE real reduce(const real *x, const real *y, isize n, real start, vec (*f)(v
  * row's columns are its virtual lanes.  Lanes past `rows` repeat the last row. */
 typedef struct { vec v[SUM_LANES]; } columns;
 
-INLINE void stand(const real *x, isize rows, isize cols, columns *out) {
+SHARED void stand(const real *x, isize rows, isize cols, columns *out) {
     for (isize c = 0; c < cols; c++)
         for (isize r = 0; r < LANES; r++) ((real *)&out->v[c])[r] = x[(r < rows ? r : rows - 1) * cols + c];
 }
 
-INLINE void lie(const columns *x, isize rows, isize cols, real *out) {
+SHARED void lie(const columns *x, isize rows, isize cols, real *out) {
     for (isize c = 0; c < cols; c++)
         for (isize r = 0; r < rows; r++) out[r * cols + c] = ((const real *)&x->v[c])[r];
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define SHARED static __attribute__((noinline, unused))     /* once in the file, however many call it */
 #define UNROLL _Pragma("GCC unroll 16")
 
 #define float_BITS 32
