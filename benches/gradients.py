@@ -2,8 +2,9 @@
 
     python benches/gradients.py --peer-python VENV/bin/python --peers autograd,torch --threads 2 [--json FILE]
 
-Each library runs in a process of its own, in turns, `--rounds` times; the median of each process is taken.  A promise is
-measured in each round: the median of the rounds counts.  `forward` is the loss alone, `gradient` the loss with its gradients by both weights and both biases.
+Each library runs in a process of its own, in turns, `--rounds` times; the median of each process is taken.  A promise
+is measured in each round: the median of the rounds counts.  `forward` is the loss alone, `gradient` the loss with its
+gradients by both weights and both biases.
 `book` is written with NumPy functions as the book does; `ops` uses fastnn.ops, or the library's own relu and softmax.
 """
 import argparse
