@@ -132,9 +132,9 @@ def table(found, rows, threads):
     for (library, spelling), rounds in found.items():
         forward, both = map(statistics.median, zip(*rounds, strict=True))
         yield f"{library + ' ' + spelling:18}{forward:12.3f}{both:13.3f}{both / forward:11.2f}"
-    yield from ["", f"{'':<62}{'asked':<14}{'measured':<25}{'ms':<22}"]
+    yield from ["", f"{'':<66}{'asked':<14}{'measured':<25}{'ms':<22}"]
     for row in rows:
-        yield (f"{row['what']:<62}{row['asked']:<14}{row['measured']:<25}{row['sides']:<22}"
+        yield (f"{row['what']:<66}{row['asked']:<14}{row['measured']:<25}{row['sides']:<22}"
                f"{'met' if row['met'] else 'MISSED'}")
 
 
