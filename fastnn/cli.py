@@ -77,7 +77,8 @@ def _parser() -> _Parser:
 
     command("info", _info, "Show the version, instruction sets, threads, and where data are looked for.")
 
-    sub = command("bench", _bench, "Compare fastnn with NumPy and with loops in Python on this machine.")
+    sub = command("bench", _bench, "Compare fastnn with NumPy and with loops in Python on this machine.",
+                  "Each operation of fastnn.ops beside NumPy, by size and element type: python -m fastnn.benchmark_ops")
     sub.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
     sub.add_argument("--only", metavar="A,B", help='only the cases of these names, as "epoch of digits,prediction"')
     sub.add_argument("--fma-peak", type=float, metavar="GFLOPS", help="of one thread, to show the share of it reached")

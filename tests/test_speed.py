@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import benchmark, benchmark_cases
+from fastnn import benchmark, benchmark_cases, benchmark_ops_targets
 
 if not hasattr(os, "sched_setaffinity"):
     pytest.skip("benches/speed.py is for Linux", allow_module_level=True)
@@ -26,7 +26,7 @@ def load(name):
     return module
 
 
-page, sides, small_peers, speed = map(load, ["page", "sides", "small_peers", "speed"])
+gradients, page, sides, small_peers, speed = map(load, ["gradients", "page", "sides", "small_peers", "speed"])
 ROWS = {row.name: row for rows in speed.SECTIONS for row in rows}
 
 
@@ -284,3 +284,44 @@ def test_page_without_anything_to_confess(measured):
     assert "- Nothing: every promise is met, and NumPy is faster in no case." in lines
     assert not any("of peak" in line.lower() and line.startswith("|") for line in lines)
     assert not any("--fma-peak 1" in line for line in lines)
+
+
+def test_promises_of_gradients():
+    found = {("fastnn", "book"): [[1.0, 2.0], [1.0, 4.0], [2.0, 5.0]], ("fastnn", "ops"): [[1.0, 3.5]] * 3,
+             ("torch", "ops"): [[1.0, 7.0]] * 3}
+    rows = list(gradients.promises(found, 2))
+    assert [(row["what"], row["asked"], row["measured"], row["met"]) for row in rows] == [
+        ("gradient with NumPy functions, over its forward pass, 2 threads", "at most 3 x", "2.50 x (2.00 to 4.00)",
+         True),
+        ("gradient with fastnn.ops, over its forward pass, 2 threads", "at most 3 x", "3.50 x (3.50 to 3.50)", False),
+        ("gradient with fastnn.ops vs PyTorch eager, 2 threads", "at least 1 x", "2.00 x (2.00 to 2.00)", True)]
+    lines = list(gradients.table(found, rows, 2))
+    assert lines[1].split() == ["fastnn", "book", "1.000", "4.000", "4.00"]
+    assert [line.split()[-1] for line in lines[-3:]] == ["met", "MISSED", "met"]
+
+
+def cell_of_ops(ratio, name="add"):
+    return {"group": "element-wise", "name": name, "case": "", "dtype": "int32", "size": 10, "ratio": ratio,
+            "quartiles": [ratio, ratio], "numpy": 1e-6, "fastnn": ratio * 1e-6, "copy": None, "of_copy": None}
+
+
+def test_page_takes_in_operations_and_gradients(measured):
+    parts = []
+    for threads in (1, 2):
+        cells = [cell_of_ops(1.5), cell_of_ops(0.5)]
+        cells += [cell_of_ops(1 + i / 100, "exp") for i in range(1, 50)] * (threads - 1)
+        rows = benchmark_ops_targets.target_rows(cells, threads)
+        parts.append({"machine": {"threads": threads, "others": 0.0}, "targets": rows, "cells": cells * 2})
+    promised = list(gradients.promises({("fastnn", s): [[1.0, 4.0]] for s in ("book", "ops")}, 1))
+    text = "\n".join(page.page(page.joined([str(measured / "speed0")], "rows"),
+                               page.joined([str(measured / "bench0")], "cases", "not_measured"), parts,
+                               [{"machine": {"others": 0.0}, "rows": promised}]))
+    short, ops, gradient = (text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+                            for title in ("What falls short", "fastnn.ops", "Gradients"))
+    assert "- **element-wise, 2 threads: worst 1.50 (add int32 10); above: 50 of 51 cells**" in short
+    assert "- **gradient with fastnn.ops, over its forward pass, 1 thread: 4.00 x (4.00 to 4.00)**" in short
+    assert "| **element-wise, 1 thread** | **at most 1 within the spread** |" in ops
+    assert "in 102 of 106 cells" in ops and "And 42 more, none with a ratio above 1.21." in ops
+    assert ops.count("| exp int32 10 | 2 | ") == 56
+    assert "| add | 0.87 | 0.87 |\n| exp |  | 1.24 |" in ops
+    assert "| **4.00 x (4.00 to 4.00)** | **4.00 ms / 1.00 ms** | **MISSED** |" in gradient
