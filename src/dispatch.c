@@ -6,9 +6,11 @@
     extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double; \
     extern const fastnn_elementwise TYPES(elementwise_##isa); \
     extern const fastnn_reductions TYPES(fastnn_reductions_##isa);
-#define ROW(isa, supported) \
+/* integers: the set whose reductions of integers serve this one too */
+#define ROW(isa, integers, supported) \
     {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, {TYPES(&elementwise_##isa)}, \
-     {TYPES(&fastnn_reductions_##isa)}, supported}
+     {&fastnn_reductions_##isa##_float, &fastnn_reductions_##isa##_double, &fastnn_reductions_##integers##_int32_t, \
+      &fastnn_reductions_##integers##_int64_t, &fastnn_reductions_##integers##_uint8_t}, supported}
 
 TABLES(baseline)
 static int always(void) { return 1; }
@@ -32,11 +34,11 @@ static const struct {
     const fastnn_reductions *reductions[ELEMENTS];
     int (*supported)(void);
 } sets[] = {
-    ROW(baseline, always),
+    ROW(baseline, baseline, always),
 #if defined(__x86_64__)
-    ROW(avx2, has_avx2), ROW(avx512, has_avx512),
+    ROW(avx2, avx2, has_avx2), ROW(avx512, avx2, has_avx512),
 #elif defined(__aarch64__)
-    ROW(neon, always),
+    ROW(neon, neon, always),
 #endif
 };
 
