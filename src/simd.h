@@ -223,6 +223,12 @@ INLINE int v_all_less(vec x, vec y) {
 }
 #endif
 
+#if defined(__FMA__) || defined(__aarch64__)
+#define HAS_FMA 1
+#else
+#define HAS_FMA 0
+#endif
+
 #ifndef HAS_FMA_HALF
 #define HAS_FMA_HALF 0
 INLINE vec v_fma_half(vec a, vec b, vec c) { return v_fma(a, b, c); }
