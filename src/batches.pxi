@@ -85,7 +85,8 @@ cdef void one_product(const Products *job, const char *a, const char *b, char *o
 cdef void matrix_product(const Products *job, const char *a, const char *b, char *out) noexcept nogil:
     cdef Product p
     cdef isize item = job.item, work = job.rows * job.cols * job.k
-    cdef bint column = job.cols == 1 and job.a_row == item and job.out_row == 1 and not job.integers
+    cdef bint column = (job.cols == 1 and job.out_row == 1 and not job.integers
+                        and (job.a_row == item or job.a_col == item))
     memset(&p, 0, sizeof(p))
     p.kernels, p.integers, p.item = job.kernels, job.integers, item
     p.whole.rows, p.whole.cols, p.whole.k, p.whole.out = job.rows, job.cols, job.k, out
@@ -94,9 +95,11 @@ cdef void matrix_product(const Products *job, const char *a, const char *b, char
     p.transposed_b = job.b_col != item
     p.whole.b_row = (job.b_col if p.transposed_b else job.b_row) // item
     if column:                  # a column is a row of the transposed product
-        p.whole.a, p.whole.a_step, p.whole.b, p.whole.b_row = b, job.b_row // item, a, job.a_col // item
-        p.whole.rows, p.whole.cols, p.transposed_b = 1, job.rows, False
-    if p.whole.rows == 1 and not p.transposed_b and not job.integers:
+        p.transposed_b = job.a_row != item
+        p.whole.a, p.whole.a_step, p.whole.b = b, job.b_row // item, a
+        p.whole.b_row = (job.a_row if p.transposed_b else job.a_col) // item
+        p.whole.rows, p.whole.cols = 1, job.rows
+    if p.whole.rows == 1 and not job.integers:
         p.col_width = p.whole.cols
         if work >= SERIAL_WORK:
             p.col_width = job.kernels.panel * max(1, p.whole.cols // (job.kernels.panel * fastnn_threads()))
@@ -109,9 +112,12 @@ cdef void row_block(void *context, isize block, int worker) noexcept nogil:
     cdef Product *job = <Product *>context
     cdef fastnn_product p = job.whole
     cdef isize col = block * job.col_width
-    p.b, p.out = <const char *>p.b + col * job.item, <char *>p.out + col * job.item
-    p.cols = min(job.col_width, p.cols - col)
-    job.kernels.vecmat(&p)
+    p.b = <const char *>p.b + col * (p.b_row if job.transposed_b else 1) * job.item
+    p.out, p.cols = <char *>p.out + col * job.item, min(job.col_width, p.cols - col)
+    if job.transposed_b:
+        job.kernels.vecmat_transposed(&p)
+    else:
+        job.kernels.vecmat(&p)
 
 
 cdef struct Inner:

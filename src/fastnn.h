@@ -103,6 +103,7 @@ typedef struct {
     isize panel, list_panel, update_panel;
     void (*product)(const fastnn_product *p);
     void (*vecmat)(const fastnn_product *p);                                /* product of one row, without steps */
+    void (*vecmat_transposed)(const fastnn_product *p);     /* the same of b given as its transpose (cols, k), from zero */
     /* of integers as wide as this table's reals, which wrap */
     void (*product_whole)(const fastnn_product *p);
     void (*matvec_whole)(const void *x, isize x_row, const void *y, void *out, isize rows, isize n);

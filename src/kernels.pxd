@@ -74,6 +74,7 @@ cdef extern from "fastnn.h" nogil:
         isize panel, list_panel, update_panel
         void (*product)(const fastnn_product *p) noexcept nogil
         void (*vecmat)(const fastnn_product *p) noexcept nogil
+        void (*vecmat_transposed)(const fastnn_product *p) noexcept nogil
         void (*product_whole)(const fastnn_product *p) noexcept nogil
         void (*matvec_whole)(const void *x, isize x_row, const void *y, void *out, isize rows,
                              isize n) noexcept nogil

@@ -124,6 +124,22 @@ INLINE vec v_pairs(vec x, vec y, int half, int from) {
 #endif
 }
 
+/* Pieces of 16 bytes, from[0] to from[PIECES - 1], one after the other in a vector. */
+enum { PIECE_LANES = 16 / sizeof(real), PIECES = LANES / PIECE_LANES };
+INLINE vec v_load_pieces(const real *const *from) {
+#if defined(__AVX512F__)
+#define V_QUARTER(i) (*(const __m128_u *)from[i])
+    __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(V_QUARTER(0)), V_QUARTER(1), 1);
+    __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(V_QUARTER(2)), V_QUARTER(3), 1);
+    return (vec)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+#undef V_QUARTER
+#elif defined(__AVX2__)
+    return (vec)_mm256_insertf128_ps(_mm256_castps128_ps256(*(const __m128_u *)from[0]), *(const __m128_u *)from[1], 1);
+#else
+    return v_load(from[0]);
+#endif
+}
+
 /* The larger, the smaller of each lane; y where they are equal or either is NaN. */
 #if defined(__AVX512F__)
 INLINE vec v_max(vec x, vec y) { return BY_REAL(_mm512_max_ps, _mm512_max_pd)(x, y); }

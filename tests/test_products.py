@@ -338,6 +338,17 @@ def test_products_are_chains_and_products_with_a_vector_are_lanes(fma_isas, set_
         assert_same_bits(np.stack([ops.dot(row, vector) for row in matrix]), lanes, isa)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 16, 17, 33, 130, 600])
+def test_layouts_change_no_bits_of_a_product_with_a_vector(rows, dtype, isa):
+    rng = np.random.default_rng(9)
+    for n in (1, 2, 15, 16, 31, 33, 100, 513, 4097):
+        x, v = rng.standard_normal((rows, n)).astype(dtype), rng.standard_normal(n).astype(dtype)
+        down = np.ascontiguousarray(x.T)
+        assert_same_bits(ops.dot(v, x.T), ops.dot(v, down), n)
+        assert_same_bits(ops.dot(x[::-1], v[:, None])[::-1, 0], ops.dot(v, down), n)
+        assert_same_bits(ops.dot(down.T, v), ops.dot(x, v), n)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_row_has_the_same_bits_alone_and_in_any_batch(transposed, dtype, isa):
     rng = np.random.default_rng(8)
