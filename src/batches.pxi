@@ -101,7 +101,7 @@ cdef void matrix_product(const Products *job, const char *a, const char *b, char
         p.whole.rows, p.whole.cols = 1, job.rows
     if p.whole.rows == 1 and not job.integers:
         p.col_width = p.whole.cols
-        if work >= SERIAL_WORK:
+        if work >= SERIAL_WORK and fastnn_threads() > 1:
             p.col_width = job.kernels.panel * max(1, p.whole.cols // (job.kernels.panel * fastnn_threads()))
         run_blocks(row_block, &p, (p.whole.cols + p.col_width - 1) // p.col_width, work)
     else:
@@ -144,7 +144,7 @@ cdef void inner_products(const Products *job, const char *a, const char *b, char
 cdef void run_inner(Inner *p, isize grain) noexcept nogil:
     cdef isize work = p.rows * p.n, least
     p.height = p.rows
-    if work >= SERIAL_WORK:
+    if work >= SERIAL_WORK and fastnn_threads() > 1:
         least = max(1, SERIAL_WORK // 4 // (p.n + 1))
         p.height = max(least, p.rows // (BLOCKS_PER_THREAD * fastnn_threads()))
         p.height = (p.height + grain - 1) // grain * grain if p.transposed else (p.height + 7) // 8 * 8
