@@ -80,23 +80,23 @@ static int processor(void) {
 #endif
 }
 
-/* A worker that the system wakes on its caller's processor would take turns with it, while others idle, until the
- * system balances its load many milliseconds later: it moves to another one that it may use. */
-static void leave(int caller) {
+/* Keeps a worker off the processor of its caller: woken there, as systems like to do, it would wait for its turn while
+ * others idle, until the load is balanced many milliseconds later.  *off is the processor that it was kept off before. */
+static void keep_off(int caller, int *off) {
 #if defined(__linux__)
-    cpu_set_t allowed, others;
-    if (caller < 0 || processor() != caller || sched_getaffinity(0, sizeof allowed, &allowed)) return;
-    others = allowed;
-    CPU_CLR((unsigned)caller, &others);
-    if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return;
-    sched_setaffinity(0, sizeof allowed, &allowed);
+    cpu_set_t allowed;
+    if (caller < 0 || caller == *off || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    if (*off >= 0) CPU_SET((unsigned)*off, &allowed);
+    if (CPU_ISSET((unsigned)caller, &allowed)) CPU_CLR((unsigned)caller, &allowed);
+    else caller = -1;
+    if (CPU_COUNT(&allowed) && !sched_setaffinity(0, sizeof allowed, &allowed)) *off = caller;
 #else
-    (void)caller;
+    (void)caller, (void)off;
 #endif
 }
 
 static void *work(void *argument) {
-    int worker = (int)(isize)argument;
+    int worker = (int)(isize)argument, off = -1;
     uint32_t seen = 0;
     for (;;) {
         double until = fastnn_seconds() + SPIN_SECONDS;
@@ -110,7 +110,7 @@ static void *work(void *argument) {
             pthread_mutex_unlock(&pool.lock);
         }
         seen = atomic_load(&pool.job);
-        leave(atomic_load(&pool.caller));
+        keep_off(atomic_load(&pool.caller), &off);
         take_part(seen, worker);
     }
     return NULL;
