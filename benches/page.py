@@ -83,7 +83,7 @@ def beside_numpy(cases):
 
 def threads_of(part):
     threads = part["machine"]["threads"]
-    return f"{threads} thread{'s' * (threads > 1)}"
+    return f"{threads} thread{'s' * (threads > 1)}" + ", --quick" * part["machine"].get("quick", False)
 
 
 def rows_of_ops(parts):

@@ -109,7 +109,7 @@ def report(quick: bool, as_json: bool, only: Sequence[str] = ()) -> None:
     """Measure in this process, whose environment is fair, and print the table, the worst cells first."""
     others = watch_others()
     found = sorted(map(measure, cells(quick, only)), key=lambda cell: -cell["ratio"])
-    facts = machine() | {"others": others()}
+    facts = machine() | {"others": others(), "quick": quick}
     targets = target_rows(found, facts["threads"])
     if as_json:
         print(json.dumps({"machine": facts, "targets": targets, "cells": found}))
