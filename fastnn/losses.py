@@ -1,9 +1,9 @@
 """Losses: what a compiled model minimises.  Give compile() the name or the object."""
 from . import _core
-from .utils import look_up
+from .utils import Configured, made
 
 
-class Loss:
+class Loss(Configured):
     """The mean over samples of a compiled loss.
 
     kernel: its name in the compiled core.  fused: the kernel that takes logits, by the activation it replaces.
@@ -67,9 +67,5 @@ LOSSES = {cls.name: cls for cls in CLASSES} | {
 
 
 def get(loss):
-    """A Loss from an object, a class or a name."""
-    if isinstance(loss, Loss):
-        return loss
-    if isinstance(loss, type) and issubclass(loss, Loss):
-        return loss()
-    return look_up("loss", loss, LOSSES)()
+    """A Loss from an object, a class, a name, or its class_name and config."""
+    return made("loss", loss, Loss, LOSSES)

@@ -1,8 +1,8 @@
 """Metrics: what a compiled model reports beside the loss.  Give compile() names or objects."""
-from .utils import look_up
+from .utils import Configured, look_up, made
 
 
-class Metric:
+class Metric(Configured):
     """The mean over samples of a compiled measure; `kernel` names it in the compiled core."""
 
     name: str
@@ -63,8 +63,5 @@ METRICS = {cls.name: cls for cls in CLASSES} | {
 
 def get(metric):
     """A Metric from an object, a class or a name; the name given is the key in History."""
-    if isinstance(metric, Metric):
-        return metric
-    if isinstance(metric, type) and issubclass(metric, Metric):
-        return metric()
-    return look_up("metric", metric, METRICS)(name=metric)
+    return look_up("metric", metric, METRICS)(name=metric) if isinstance(metric, str) else \
+        made("metric", metric, Metric, METRICS)

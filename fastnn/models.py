@@ -5,9 +5,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import _core, callbacks, inputs, losses, optimizers
-from .layers import Dense, Flatten, Input, Layer, Rescaling, pass_through
+from .layers import Dense, Flatten, Input, Layer, Rescaling
+from .layers import get as get_layer
+from .layers.base import pass_through
 from .metrics import get as get_metric
-from .utils import next_model_seed, whole_number
+from .utils import described, next_model_seed, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -124,6 +126,15 @@ class Sequential:
         kernel = fused.get(last, self.loss.kernel)
         return kernel, [metric.kernel_for(units) for metric in self.metrics]
 
+    def get_config(self):
+        """The architecture as plain data: the name, and class and words of each layer.  from_config() reads it."""
+        return {"name": self.name, "layers": [described(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config):
+        """A model of the architecture that get_config() gave, with new random weights."""
+        return cls([get_layer(layer) for layer in config["layers"]], config.get("name", "sequential"))
+
     # Training
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
@@ -223,25 +234,26 @@ class Sequential:
             last = first + 1
         try:
             reached, finite = network.run(x, y, order, first, last, batch_size, totals, rule, True,
-                                          SECONDS_BETWEEN_REPORTS)
+                                          SECONDS_BETWEEN_REPORTS, self.optimizer.iterations)
         finally:
             if rule is not None:
                 self.optimizer.iterations = rule.step
         if not finite:
             raise RuntimeError(self._blame(epoch, reached, batch_size))
         if rule is None:
-            self.optimizer.apply([g for stage in self._dense_stages() for g in stage.gradients], self.weights)
+            self.optimizer.apply([g for stage in self._learners() for g in stage.gradients], self.weights)
         return reached
 
-    def _dense_stages(self):
-        return [stage for stage in self._compiled_network().stages if isinstance(stage, _core.Dense)]
+    def _learners(self):
+        """The compiled stages with parameters, in the order of the weights."""
+        return [stage for stage in self._compiled_network().stages if stage.learned()]
 
     def _bind_optimizer(self):
         """Slots for every weight; where the optimizer has no compiled rule, arrays for the gradients instead."""
         self.optimizer.build(self.weights)
         slots = iter(self.optimizer.slots)
-        for stage in self._dense_stages():
-            stage.bind([next(slots), next(slots) if stage.has_bias else []])
+        for stage in self._learners():
+            stage.bind([next(slots) for _ in stage.learned()])
             if self.optimizer.rule() is None:
                 stage.keep_gradients()
 
@@ -391,6 +403,11 @@ class Sequential:
         for line in (f'Model: "{self.name}"', rule, lines[0], rule, *lines[1:], rule,
                      f"Total params: {self.count_params():,} ({size / 1024:,.2f} KB)"):
             (print_fn or print)(line)
+
+
+def clone_model(model):
+    """A model of the same architecture with new random weights, not compiled."""
+    return type(model).from_config(model.get_config())
 
 
 def _tell(everyone, hook, *arguments):

@@ -6,10 +6,10 @@ import math
 import numbers
 
 from . import _core
-from .utils import look_up
+from .utils import Configured, made
 
 
-class Optimizer:
+class Optimizer(Configured):
     """The base of the optimizers here, and of one written in Python.
 
     learning_rate (or lr): the size of a step.  iterations: steps taken.  slots: for each weight, its slot arrays.
@@ -159,9 +159,5 @@ OPTIMIZERS = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adam)
 
 
 def get(optimizer):
-    """An Optimizer from an object, a class or a name."""
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        return optimizer()
-    return look_up("optimizer", optimizer, OPTIMIZERS)()
+    """An Optimizer from an object, a class, a name, or its class_name and config."""
+    return made("optimizer", optimizer, Optimizer, OPTIMIZERS)

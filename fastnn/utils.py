@@ -1,4 +1,4 @@
-"""Labels as one-hot rows, the random seed, and the look-up of names with a hint when one is misspelt."""
+"""Labels as one-hot rows, the random seed, and objects by name or as plain data."""
 import os
 
 import numpy as np
@@ -83,6 +83,53 @@ def look_up(kind, name, table):
     near = get_close_matches(str(name).lower(), table, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")
+
+
+class Configured:
+    """What is described by the words of its constructor, each kept as an attribute, and can be made anew from them."""
+
+    def get_config(self):
+        """The constructor's words and their values, as plain data."""
+        return {word: described(getattr(self, word)) for word in constructor_words(type(self))}
+
+    @classmethod
+    def from_config(cls, config):
+        """An object from what get_config() gave."""
+        return cls(**config)
+
+
+def constructor_words(cls):
+    """The words that a class and its bases are constructed with, but for second spellings of one."""
+    import inspect
+
+    words = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            for word, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
+                if parameter.kind is not parameter.VAR_KEYWORD and word not in ("lr", "input_dim"):
+                    words[word] = None
+    return list(words)
+
+
+def described(value):
+    """value as plain data: a Configured object as its class and words, one of our functions by its name."""
+    if isinstance(value, Configured):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if callable(value) and getattr(value, "__module__", "").startswith("fastnn."):
+        return value.__name__
+    return value
+
+
+def made(kind, given, base, table):
+    """An object of class `base` from one, from a class, a name in the table, or what described() gave."""
+    if isinstance(given, base):
+        return given
+    if isinstance(given, type) and issubclass(given, base):
+        return given()
+    if isinstance(given, dict) and "class_name" in given:
+        classes = {cls.__name__.lower(): cls for cls in table.values()}
+        return look_up(kind, given["class_name"], classes).from_config(given.get("config", {}))
+    return look_up(kind, given, table)()
 
 
 def whole_number(name, value, least):

@@ -28,7 +28,7 @@ cdef class Workspace:
     cdef char *losses
     cdef char *matches
     cdef int64_t *labels
-    cdef Lists lists
+    cdef Pass current
 
     def __cinit__(self, Network network, isize rows, bint training, bint sparse=False):
         cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, total, i
@@ -55,23 +55,23 @@ cdef class Workspace:
         for i in range(count):
             self.value[i] = at
             at += rounded(rows * <isize>widths[i] * item)
-        self.lists.rows.index, at = <int32_t *>at, at + listed
-        self.lists.rows.count, at = <int32_t *>at, at + counted
-        self.lists.row_entries.start, at = <int64_t *>at, at + row_starts
-        self.lists.column_entries.start, at = <int64_t *>at, at + column_starts
+        self.current.rows.index, at = <int32_t *>at, at + listed
+        self.current.rows.count, at = <int32_t *>at, at + counted
+        self.current.row_entries.start, at = <int64_t *>at, at + row_starts
+        self.current.column_entries.start, at = <int64_t *>at, at + column_starts
         if training:
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
-            self.lists.columns.index = <int32_t *>at
+            self.current.columns.index = <int32_t *>at
             at += rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
-            self.lists.columns.count = <int32_t *>at
+            self.current.columns.count = <int32_t *>at
 
     cdef int reserve(self, isize count) except -1 nogil:
         """Room for `count` entries by rows and, in training, by columns."""
-        cdef fastnn_entries *rows = &self.lists.row_entries
-        cdef fastnn_entries *columns = &self.lists.column_entries
+        cdef fastnn_entries *rows = &self.current.row_entries
+        cdef fastnn_entries *columns = &self.current.column_entries
         cdef isize most = count + count // 4, values = rounded(most * self.item), indices = rounded(most * 4)
         if self.entries != NULL and count <= self.most_entries:
             return 0
@@ -286,16 +286,16 @@ cdef class Network:
     cdef void list_ahead(self, Workspace space, Gathering *job) noexcept nogil:
         """Has the rows listed as they are gathered, if the first stage skips zeros and the first rows have some."""
         cdef Gathering sample = job[0]
-        space.lists.listed = NULL
+        space.current.listed = NULL
         if self.skips and job.rows > 0:
             sample.rows = sample.grain = min(SKIP_ROWS, job.rows)
             gather_some_rows(&sample, 0, 0)
-            if worth_listing(job.kernels, job.out, sample.rows, job.source.cols, &space.lists.rows):
-                job.steps, space.lists.listed = &space.lists.rows, job.out
+            if worth_listing(job.kernels, job.out, sample.rows, job.source.cols, &space.current.rows):
+                job.steps, space.current.listed = &space.current.rows, job.out
 
     cdef int load_entries(self, Workspace space, const Source *source, const int64_t *order, isize first,
                           isize rows) except -1 nogil:
-        cdef fastnn_entries *out = &space.lists.row_entries
+        cdef fastnn_entries *out = &space.current.row_entries
         cdef EntryGathering job = EntryGathering(kernels_of(self.dtype), source, order, out, rows,
                                                  item_size(self.dtype), first)
         cdef isize r, row
@@ -319,7 +319,7 @@ cdef class Network:
                 (<Function>stage).call(x, out, rows)
             else:
                 with nogil:
-                    stage.forward(x, out, rows, &space.lists)
+                    stage.forward(x, out, rows, &space.current)
             x = out
         return 0
 
@@ -341,7 +341,7 @@ cdef class Network:
             elif not isinstance(stage, Function):
                 with nogil:
                     stage.backward(stage_x, space.value[i + 1], space.gradient[side],
-                                   space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.lists)
+                                   space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.current)
             side = 1 - side
         return 0
 
@@ -363,12 +363,12 @@ cdef class Network:
         return sum64
 
     def run(self, x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
-            np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30):
+            np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30, isize step=0):
         """Batches first .. last - 1 of x (n, inputs), an array or SparseRows, and y (n, units) or labels (n,), in
         `order` (n,) if given.
 
-        training takes a step with `rule`, or without one leaves the gradients in the stages.  totals (1 + metrics)
-        float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,
+        training takes a step with `rule`, or without one, for step number `step`, leaves the gradients in the stages.
+        totals (1 + metrics) float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,
         after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is not finite
         takes no step.
         """
@@ -386,7 +386,9 @@ cdef class Network:
         if space is None or space.rows < min(batch_size, n) or space.sparse != sparse:
             space = Workspace(self, max(min(batch_size, n), 1), True, sparse)
         self.last = space
+        space.current.training = training
         while first < last:
+            space.current.step = step if rule is None else rule.step
             rows = self.last_rows = min(batch_size, n - first * batch_size)
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])

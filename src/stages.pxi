@@ -73,22 +73,59 @@ cdef fastnn_parameter as_parameter(np.ndarray weight, list slots):
     return parameter
 
 
-cdef struct Lists:
+cdef struct Pass:
+    # what the stages share while a batch passes through them
     fastnn_steps rows, columns
     const char *listed          # the array whose rows are listed already, as it was gathered
     fastnn_entries row_entries, column_entries      # of the batch, where its rows are sparse
+    bint training
+    int64_t step                # of training: the number of the update that this pass is for, from 0
 
 
 cdef class Stage:
-    """Maps (B, inputs) to (B, units).  x is NULL where the batch is sparse: it is in the lists, for Dense alone."""
+    """Maps (B, inputs) to (B, units).  x is NULL where the batch is sparse: the pass has its entries, for Dense alone.
+
+    parameters: the arrays that training moves, at most two, None for one that is left out.
+    """
     cdef readonly isize inputs, units
     cdef int dtype, activation
+    cdef list parameters, slots
+    cdef fastnn_parameter at[2]     # the parameters with their slots, where they are
+    cdef readonly list gradients    # of the parameters: where gradients go when there is no rule
+    cdef void *gradient_at[2]
 
-    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+    def hold(self, list parameters):
+        """Names the parameters."""
+        self.parameters = parameters
+        self.bind([[] for p in parameters if p is not None])
+
+    def learned(self):
+        """The parameters that there are."""
+        return [p for p in self.parameters or () if p is not None]
+
+    def bind(self, list slots):
+        """Take the optimizer's slots: a list for each parameter that there is."""
+        cdef int i
+        self.slots = slots
+        left = iter(slots)
+        for i, parameter in enumerate(self.parameters):
+            if parameter is not None:
+                self.at[i] = as_parameter(parameter, next(left))
+
+    def keep_gradients(self):
+        """Allocate the arrays that receive the gradients of a step without a rule."""
+        cdef int i
+        if self.gradients is None:
+            self.gradients = [numpy.empty_like(p) for p in self.learned()]
+            left = iter(self.gradients)
+            for i, parameter in enumerate(self.parameters):
+                self.gradient_at[i] = np.PyArray_DATA(next(left)) if parameter is not None else NULL
+
+    cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         pass
 
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
-                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+                       const fastnn_rule *rule, Pass *current) noexcept nogil:
         """dx unless it is NULL, times the derivative of activation `derivative` at x; then the parameters' step."""
 
 
@@ -103,14 +140,14 @@ cdef class Activation(Stage):
         self.dtype = DTYPE_NAMES.index(dtype)
         self.activation = SOFTMAX if activation == "softmax" else ACTIVATION_NAMES[activation]
 
-    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+    cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         if self.activation == SOFTMAX:
             kernels_of(self.dtype).softmax(x, out, rows * (self.units // self.axis), self.axis)
         else:
             kernels_of(self.dtype).activate[self.activation](x, out, rows * self.units)
 
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
-                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+                       const fastnn_rule *rule, Pass *current) noexcept nogil:
         if dx == NULL:
             return
         if self.activation == SOFTMAX:
@@ -140,10 +177,6 @@ cdef double ONE64 = 1
 cdef class Dense(Stage):
     """out = activation(x . weight + bias), with an element-wise activation."""
     cdef np.ndarray weight, bias
-    cdef fastnn_parameter weight_at, bias_at
-    cdef readonly list gradients    # [dweight, dbias]: where gradients go when there is no rule
-    cdef void *gradient_at[2]
-    cdef list slots
 
     def __init__(self, np.ndarray weight, np.ndarray bias, str activation):
         self.weight, self.bias = weight, bias
@@ -155,25 +188,7 @@ cdef class Dense(Stage):
                                  "or float64 arrays of one dtype.")
         self.inputs, self.units = weight.shape[0], weight.shape[1]
         self.activation = ACTIVATION_NAMES[activation]
-        self.bind([[], []])
-
-    @property
-    def has_bias(self):
-        return self.bias is not None
-
-    def bind(self, list slots):
-        """Take the optimizer's slots: a list for the weight and, where there is one, a list for the bias."""
-        self.slots = slots
-        self.weight_at = as_parameter(self.weight, slots[0])
-        if self.bias is not None:
-            self.bias_at = as_parameter(self.bias, slots[1])
-
-    def keep_gradients(self):
-        """Allocate the arrays that receive the gradients of a step without a rule."""
-        if self.gradients is None:
-            self.gradients = [numpy.empty_like(p) for p in (self.weight, self.bias) if p is not None]
-            for i, gradient in enumerate(self.gradients):
-                self.gradient_at[i] = np.PyArray_DATA(gradient)
+        self.hold([weight, bias])
 
     cdef Product product(self, const char *a, const void *b, void *out) noexcept nogil:
         cdef Product job
@@ -182,29 +197,29 @@ cdef class Dense(Stage):
         job.whole.a, job.whole.b, job.whole.out = a, b, out
         return job
 
-    cdef void forward(self, const char *x, char *out, isize rows, Lists *lists) noexcept nogil:
+    cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         cdef Product job = self.product(x, np.PyArray_DATA(self.weight), out)
         job.whole.rows, job.whole.k, job.whole.cols = rows, self.inputs, self.units
         job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = self.inputs, 1, self.units, self.units
-        job.whole.init = self.bias_at.weight
+        job.whole.init = self.at[1].weight
         job.activation = self.activation
         cdef double share = 1
         if x == NULL:
-            share = share_of_entries(&lists.row_entries, rows, self.inputs)
-            job.whole.entries = &lists.row_entries
+            share = share_of_entries(&current.row_entries, rows, self.inputs)
+            job.whole.entries = &current.row_entries
         elif self.units >= SKIP_UNITS:
-            if lists.listed == x:
-                share = share_of(&lists.rows, (rows + SKIP_ROWS - 1) // SKIP_ROWS, self.inputs)
+            if current.listed == x:
+                share = share_of(&current.rows, (rows + SKIP_ROWS - 1) // SKIP_ROWS, self.inputs)
             else:
-                share = list_rows(job.kernels, x, rows, self.inputs, &lists.rows)
-            job.whole.steps = &lists.rows if share < DENSE_SHARE else NULL
+                share = list_rows(job.kernels, x, rows, self.inputs, &current.rows)
+            job.whole.steps = &current.rows if share < DENSE_SHARE else NULL
         run_product(&job, <isize>(share * rows * self.inputs * self.units))
 
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
-                       const fastnn_rule *rule, Lists *lists) noexcept nogil:
+                       const fastnn_rule *rule, Pass *current) noexcept nogil:
         if dx != NULL:
             self.backward_x(x, dout, dx, rows, derivative)
-        self.backward_parameters(x, dout, rows, rule, lists)
+        self.backward_parameters(x, dout, rows, rule, current)
 
     cdef void backward_x(self, const char *x, const char *dout, char *dx, isize rows, int derivative) noexcept nogil:
         """dx (B, I) = dout . weight^T, times the derivative of the activation before"""
@@ -216,17 +231,17 @@ cdef class Dense(Stage):
         run_product(&job, rows * self.inputs * self.units)
 
     cdef void backward_parameters(self, const char *x, const char *dout, isize rows, const fastnn_rule *rule,
-                                  Lists *lists) noexcept nogil:
+                                  Pass *current) noexcept nogil:
         """Both gradients at once: the blocks of the bias beside those of the weight."""
         cdef Gradients job
-        cdef double share = self.backward_weight(&job.weight, x, dout, rows, lists)
+        cdef double share = self.backward_weight(&job.weight, x, dout, rows, current)
         cdef isize work = <isize>(share * rows * self.inputs * self.units) + self.inputs * self.units
-        self.step_or_store(&job.weight, 0, rule, &self.weight_at)
+        self.step_or_store(&job.weight, 0, rule)
         cut(&job.weight, work)
         job.bias.blocks = 0
-        if self.bias_at.weight != NULL:
+        if self.at[1].weight != NULL:
             self.backward_bias(&job.bias, dout, rows)
-            self.step_or_store(&job.bias, 1, rule, &self.bias_at)
+            self.step_or_store(&job.bias, 1, rule)
             job.bias.blocks, job.bias.row_blocks, job.bias.row_height, job.bias.col_width = 1, 1, 1, self.units
         run_blocks(gradient_block, &job, job.weight.blocks + job.bias.blocks, work + rows * self.units)
 
@@ -238,25 +253,24 @@ cdef class Dense(Stage):
         job.whole.b_row = job.whole.out_row = self.units
 
     cdef double backward_weight(self, Product *job, const char *x, const char *dout, isize rows,
-                                Lists *lists) noexcept nogil:
+                                Pass *current) noexcept nogil:
         """dweight (I, O) = x^T . dout; returns the share of its steps that zeros leave."""
         cdef double share = 1
         job[0] = self.product(x, dout, NULL)
         job.whole.rows, job.whole.k, job.whole.cols = self.inputs, rows, self.units
         job.whole.a_row, job.whole.a_step, job.whole.b_row, job.whole.out_row = 1, self.inputs, self.units, self.units
         if x == NULL:
-            share = share_of_entries(&lists.row_entries, rows, self.inputs)
-            job.kernels.column_entries(&lists.row_entries, rows, self.inputs, &lists.column_entries)
-            job.whole.entries = &lists.column_entries
+            share = share_of_entries(&current.row_entries, rows, self.inputs)
+            job.kernels.column_entries(&current.row_entries, rows, self.inputs, &current.column_entries)
+            job.whole.entries = &current.column_entries
         elif self.units >= SKIP_UNITS:
-            share = list_columns(job.kernels, x, rows, self.inputs, &lists.columns)
-            job.whole.steps = &lists.columns if share < DENSE_SHARE else NULL
+            share = list_columns(job.kernels, x, rows, self.inputs, &current.columns)
+            job.whole.steps = &current.columns if share < DENSE_SHARE else NULL
         return share
 
-    cdef void step_or_store(self, Product *job, int which, const fastnn_rule *rule,
-                            const fastnn_parameter *parameter) noexcept nogil:
+    cdef void step_or_store(self, Product *job, int which, const fastnn_rule *rule) noexcept nogil:
         if rule != NULL:
-            job.rule, job.parameter = rule, parameter[0]
+            job.rule, job.parameter = rule, self.at[which]
         else:
             job.whole.out = self.gradient_at[which]
 

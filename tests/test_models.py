@@ -5,6 +5,7 @@ The file is long because the class has one test for each of its promises; they a
 """
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -1167,3 +1168,21 @@ def test_parameters_and_slots_begin_at_a_cache_line(optimizer):
     model.train_on_batch(np.ones((2, 3), "float32"), np.ones((2, 1), "float32"))
     slots = [slot for slots in model.optimizer.slots for slot in slots]
     assert [array.ctypes.data % 64 for array in (*model.weights, *slots)] == [0] * (6 + len(slots))
+
+
+def test_architecture_as_plain_data():
+    model = models.Sequential([layers.Rescaling(1 / 255, input_shape=(2, 3)), layers.Flatten(),
+                               layers.Dense(4, "tanh", kernel_initializer="zeros", name="first"),
+                               layers.Dense(2, use_bias=False, dtype="float32"), layers.Activation("softmax")], "two")
+    config = model.get_config()
+    assert json.loads(json.dumps(config)) == json.loads(json.dumps(models.Sequential.from_config(config).get_config()))
+    assert config["layers"][2]["config"] == {
+        "units": 4, "activation": "tanh", "use_bias": True, "kernel_initializer": "zeros", "bias_initializer": "zeros",
+        "name": "first", "dtype": "float32", "input_shape": (6,), "trainable": True}
+    copy = models.clone_model(model)
+    assert [w.shape for w in copy.weights] == [w.shape for w in model.weights] and copy.name == "two"
+    for made in (optimizers.SGD(0.1, momentum=0.5), losses.MeanSquaredError(), metrics.BinaryAccuracy()):
+        again = type(made).from_config(made.get_config())
+        assert again.get_config() == made.get_config()
+    with pytest.raises(ValueError, match="Unknown layer 'Conv2D'. Available: activation, dense"):
+        models.Sequential.from_config({"layers": [{"class_name": "Conv2D", "config": {}}]})

@@ -1,0 +1,21 @@
+"""The layers of a Sequential model, in Keras' words, one file each.
+
+A layer knows its parameters as plain arrays and the compiled stages that run it; the arithmetic is theirs.
+"""
+from ..utils import made
+from .activation import Activation
+from .base import Layer
+from .dense import Dense
+from .function import Lambda
+from .rescaling import Rescaling
+from .shapes import Flatten, Input
+
+LAYERS = {cls.__name__: cls for cls in (Activation, Dense, Flatten, Input, Lambda, Rescaling)}
+
+
+def get(layer):
+    """A Layer from an object or from what its get_config() gave, with its class: {"class_name": ..., "config": ...}."""
+    return made("layer", layer, Layer, LAYERS)
+
+
+__all__ = [*LAYERS, "LAYERS", "Layer"]

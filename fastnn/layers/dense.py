@@ -1,0 +1,73 @@
+"""Dense: every unit sees every input."""
+from .. import _core, activations, initializers
+from ..utils import whole_number
+from .base import Layer, overwrite
+
+
+class Dense(Layer):
+    """out = activation(x . weight + bias): every unit sees every input.
+
+    units: the number of outputs O.  activation: a name of fastnn.activations.  x is (B, I), weight is (I, O),
+    bias is (O,), out is (B, O).  weight and bias are ndarrays that may be read and written in place.
+    Zeros in x may be skipped, so 0 times an infinite or NaN weight is taken as 0.
+
+    >>> layer = Dense(2, activation='relu')
+    >>> layer.build((3,))
+    >>> layer.weight.shape, layer.bias.shape
+    ((3, 2), (2,))
+    """
+
+    def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
+                 bias_initializer="zeros", **options):
+        super().__init__(**options)
+        self.units = whole_number("Dense: units", units, 1)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self._weight = self._bias = None
+
+    @property
+    def weight(self):
+        """(I, O), or None before build.  Assigning copies the numbers into the array that there is."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, value):
+        overwrite("weight", self._weight, value)
+
+    @property
+    def bias(self):
+        """(O,), or None.  Assigning copies."""
+        return self._bias
+
+    @bias.setter
+    def bias(self, value):
+        overwrite("bias", self._bias, value)
+
+    kernel = weight                         # Keras' name
+
+    def shape_after(self, input_shape):
+        if len(input_shape) != 1:
+            raise ValueError(f"Dense takes samples of one axis, received samples of shape {tuple(input_shape)}. "
+                             "Put layers.Flatten() before it.")
+        return (self.units,)
+
+    def build(self, input_shape, dtype="float32", seed=0, stream=1):
+        super().build(input_shape, dtype, seed, stream)
+        self._weight = self._parameter(self.kernel_initializer, (input_shape[0], self.units), seed, stream)
+        if self.use_bias:
+            self._bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
+        self.weights = [w for w in (self.weight, self.bias) if w is not None]
+
+    def _parameter(self, initializer, shape, seed, stream):
+        array = _core.aligned(shape, self.dtype)
+        overwrite("a parameter its initial value", array, initializer(shape, seed, stream))
+        return array
+
+    def stages(self):
+        """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""
+        if self.activation in ("softmax", "sigmoid"):
+            return [_core.Dense(self.weight, self.bias, "linear"),
+                    _core.Activation(self.units, self.activation, self.dtype)]
+        return [_core.Dense(self.weight, self.bias, self.activation)]
