@@ -368,9 +368,9 @@ cdef class Network:
         `order` (n,) if given.
 
         training takes a step with `rule`, or without one, for step number `step`, leaves the gradients in the stages.
-        totals (1 + metrics) float64 gains the sums over samples of the loss and the metrics.  Returns the number of the batch reached,
-        after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is not finite
-        takes no step.
+        totals (1 + metrics) float64 gains the sums over samples of the loss and the metrics.  Returns the number of the
+        batch reached, after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is
+        not finite takes no step.
         """
         cdef bint sparse = self.is_sparse(x)
         cdef isize n = len(x), rows, i
