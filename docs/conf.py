@@ -13,7 +13,7 @@ autodoc_typehints = "description"
 
 
 def escape(app, what, name, obj, options, lines):
-    """Docstrings are plain text for help(): formulas such as |x| or a * b, and names such as classes_, stand as they are."""
+    """Docstrings are plain text for help(): |x|, a * b and classes_ stand as they are."""
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")) and not line.startswith("    "):
             parts = re.split(r"(`+[^`]*`+)", line)
