@@ -196,7 +196,7 @@ CASES = {
     "layers as an object": (with_layers({"Dense": 1}), "must be a list"),
     "2,000 layers": (with_layers([of("Flatten")] * 2000), "at most 1000"),
     "a model within a model": (with_layers([WORDS["model"]]), "layer 0 is 'Sequential'"),
-    "another kind of model": (changed(model={**WORDS["model"], "class_name": "Functional"}), "not describe a Sequential"),
+    "another kind of model": (changed(model={**WORDS["model"], "class_name": "Model"}), "not describe a Sequential"),
     "a model that is a path": (changed(model="https://example.com/model.keras"), "does not describe a Sequential"),
     "an input that fills the memory": (with_layers([of("Input", shape=[2**30, 2**30])]), "outputs of shape"),
     "an input beyond all memory": (with_layers([of("Flatten", input_shape=[10**30, 10**30])]), "cannot be loaded"),
