@@ -4,14 +4,16 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from . import _core, callbacks, inputs, losses, optimizers
+from . import _core, callbacks, inputs, losses, optimizers, saving
 from .layers import Dense, Flatten, Input, Layer, Rescaling
 from .layers import get as get_layer
 from .layers.base import pass_through
 from .metrics import get as get_metric
+from .saving import load_model, save_model
 from .utils import described, next_model_seed, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
+__all__ = ["Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
 class Sequential:
@@ -368,6 +370,30 @@ class Sequential:
 
     predict_on_batch = __call__ = predict
 
+    # Files
+
+    def save(self, filepath, overwrite=True, include_optimizer=True):
+        """Save the whole model in a .fastnn file, for models.load_model(): see saving.save_model."""
+        saving.save_model(self, filepath, overwrite, include_optimizer)
+
+    def save_weights(self, filepath, overwrite=True):
+        """Save the weights alone: see saving.save_weights."""
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath):
+        """Overwrite the weights with those of a file: see saving.load_weights."""
+        saving.load_weights(self, filepath)
+
+    def to_json(self, **options):
+        """The architecture as JSON text, for model_from_json(); options are those of json.dumps."""
+        from .saving.plain import to_json
+
+        return to_json(self, **options)
+
+    def __reduce__(self):
+        """Copies and pickles go through the bytes of a .fastnn file."""
+        return saving.from_bytes, (saving.to_bytes(self),)
+
     # Looking inside
 
     def get_weights(self):
@@ -406,8 +432,15 @@ class Sequential:
 
 
 def clone_model(model):
-    """A model of the same architecture with new random weights, not compiled."""
-    return type(model).from_config(model.get_config())
+    """A model of the same architecture with new random weights, not compiled; Python functions are shared."""
+    return type(model)([layer.clone() for layer in model.layers], model.name)
+
+
+def model_from_json(json_string):
+    """A model of the architecture that to_json() gave, with new random weights, not compiled."""
+    from .saving.plain import from_json
+
+    return from_json(json_string)
 
 
 def _tell(everyone, hook, *arguments):

@@ -97,6 +97,10 @@ class Configured:
         """An object from what get_config() gave."""
         return cls(**config)
 
+    def clone(self):
+        """A new object of the same class and words, which shares what the words name."""
+        return type(self)(**{word: getattr(self, word) for word in constructor_words(type(self))})
+
 
 def constructor_words(cls):
     """The words that a class and its bases are constructed with, but for second spellings of one."""
@@ -105,9 +109,11 @@ def constructor_words(cls):
     words = {}
     for base in cls.__mro__:
         if "__init__" in vars(base) and base is not object:
-            for word, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
-                if parameter.kind is not parameter.VAR_KEYWORD and word not in ("lr", "input_dim"):
-                    words[word] = None
+            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+            words |= {p.name: None for p in parameters
+                      if p.kind is not p.VAR_KEYWORD and p.name not in ("lr", "input_dim")}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break                       # it hands no further words to its bases
     return list(words)
 
 

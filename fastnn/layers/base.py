@@ -1,10 +1,13 @@
 """What every layer has: its words, its shapes, and its parameters as plain arrays."""
 import math
+from contextvars import ContextVar
 
 import numpy as np
 
 from .. import _core, inputs
 from ..utils import Configured, whole_number
+
+stored = ContextVar("stored", default=None)     # while a file is read: (name, shape, dtype) to the parameter there
 
 
 class Layer(Configured):
@@ -32,6 +35,14 @@ class Layer(Configured):
         """Fix the shapes and allocate the parameters, from random streams numbered from `stream`."""
         self.input_shape, self.output_shape = tuple(input_shape), self.shape_after(input_shape)
         self.dtype = self.dtype or dtype
+
+    def _parameter(self, initializer, shape, seed, stream):
+        """An aligned array with its initial values, or those of the file that the model is read from."""
+        take = stored.get()
+        values = take(self.name, shape, self.dtype) if take else initializer(shape, seed, stream)
+        array = _core.aligned(shape, self.dtype)
+        overwrite("a parameter its initial value", array, values)
+        return array
 
     def shape_after(self, input_shape):
         return tuple(input_shape)

@@ -60,11 +60,6 @@ class Dense(Layer):
             self._bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
         self.weights = [w for w in (self.weight, self.bias) if w is not None]
 
-    def _parameter(self, initializer, shape, seed, stream):
-        array = _core.aligned(shape, self.dtype)
-        overwrite("a parameter its initial value", array, initializer(shape, seed, stream))
-        return array
-
     def stages(self):
         """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""
         if self.activation in ("softmax", "sigmoid"):

@@ -41,4 +41,5 @@ class Lambda(Layer):
 
     def get_config(self):
         raise TypeError(f"Layer {self.name!r} is a Python function and cannot be saved as data. Save the weights "
-                        "alone and build the model with its code, or use a layer that is not a Lambda.")
+                        "alone with save_weights() and build the model with its code, or use a layer that is not a "
+                        "Lambda.")

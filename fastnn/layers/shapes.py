@@ -10,6 +10,10 @@ class Input(Layer):
     def __init__(self, shape, name=None, dtype=None):
         super().__init__(name, dtype, input_shape=shape)
 
+    @property
+    def shape(self):
+        return self.input_shape
+
 
 class Flatten(Layer):
     """(B, ...) to (B, n): the samples as rows."""

@@ -1,0 +1,156 @@
+"""The native format .fastnn: a model, or weights alone, in one file; training goes on as if it had not been saved."""
+from contextlib import contextmanager
+
+import numpy as np
+
+from .container import pack, unpack
+from .files import FormatError
+
+WORDS = {"model", "compile", "weights", "seed", "epochs", "iterations", "slots", "training"}
+WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+
+
+def write(model, include_optimizer=True):
+    """The bytes of a whole model: architecture, weights, how it is compiled, optimizer, and its place in training."""
+    from . import plain
+
+    compiled = plain.compile_config(model) if include_optimizer else None
+    words, tensors = _state(model, compiled is not None)
+    return pack({"model": plain.model_config(model), "compile": compiled, **words}, tensors)
+
+
+def write_weights(model):
+    """The bytes of the weights alone."""
+    names = _names(model)
+    return pack({"weights": names}, dict(zip(names, model.weights, strict=True)))
+
+
+def write_state(model, training):
+    """The bytes of all that training has made so far, and of `training`: plain data about where it stands."""
+    words, tensors = _state(model, True)
+    return pack({"training": training, **words}, tensors)
+
+
+def _state(model, with_optimizer):
+    names = _names(model)
+    words, tensors = {"weights": names, "seed": model._seed, "epochs": model._epochs}, {}
+    tensors.update(zip(names, model.weights, strict=True))
+    if with_optimizer:
+        rows = [dict(zip((f"{name}.{slot}" for slot in model.optimizer.slot_names), arrays, strict=True))
+                for name, arrays in zip(names, model.optimizer.slots or [], strict=False)]
+        words |= {"iterations": model.optimizer.iterations, "slots": [list(row) for row in rows]}
+        for row in rows:
+            tensors.update(row)
+    return words, tensors
+
+
+def _names(model):
+    """A name for each weight, for who looks into the file: 0.dense.weight."""
+    names = []
+    for i, layer in enumerate(model.layers):
+        known = {id(value): word.lstrip("_") for word, value in vars(layer).items() if isinstance(value, np.ndarray)}
+        names += [f"{i}.{layer.name}.{known.get(id(weight), j)}" for j, weight in enumerate(layer.weights)]
+    return names
+
+
+@contextmanager
+def _blame(source):
+    """What goes wrong with the contents of a file is a FormatError that names it."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except WRONG as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FormatError(f"{source} cannot be loaded: {what if len(what) < 500 else what[:500] + '...'}") from error
+
+
+def _unpacked(data, source):
+    words, tensors = unpack(data, source)
+    if strange := words.keys() - WORDS:
+        raise FormatError(f"{source} cannot be loaded: it holds the unknown word {min(strange)[:60]!r}.")
+    return words, tensors
+
+
+def read(data, source, compile=True):
+    """A model from the bytes of write()."""
+    from . import plain
+
+    words, tensors = _unpacked(data, source)
+    if words.get("model") is None:
+        raise FormatError(f"{source} holds weights without a model. Build the model with its code, then call "
+                          "model.load_weights(...).")
+    with _blame(source):
+        arrays = _taken(tensors, words["weights"])
+        model = plain.model_from(words["model"], _seed(words), arrays)
+        if [w.shape for w in model.weights] != [a.shape for a in arrays]:
+            raise ValueError(f"it holds {len(arrays)} weights, the layers have {len(model.weights)}")
+        model._epochs = _count(words["epochs"])
+        if words["compile"] is not None and compile:
+            plain.compile_from(model, words["compile"])
+            _set_optimizer(model, words, tensors)
+        elif words["compile"] is not None:
+            for row in words["slots"]:
+                _taken(tensors, row)
+        if tensors:
+            raise ValueError(f"tensor {next(iter(tensors))!r} belongs to nothing")
+    return model
+
+
+def read_weights(model, data, source):
+    """The weights of a file of write() or write_weights() into a model that is built."""
+    words, tensors = _unpacked(data, source)
+    with _blame(source):
+        arrays = _taken(tensors, words["weights"])
+    if [a.shape for a in arrays] != [w.shape for w in model.weights]:
+        raise ValueError(f"{source} holds weights of shapes {[a.shape for a in arrays]}, the model has "
+                         f"{[w.shape for w in model.weights]}. Build the model that they were saved from.")
+    model.set_weights(arrays)
+
+
+def read_state(model, data, source):
+    """What write_state() has kept, into the model that it was made of or a twin; returns `training`."""
+    words, tensors = _unpacked(data, source)
+    with _blame(source):
+        arrays, seed, epochs = _taken(tensors, words["weights"]), _seed(words), _count(words["epochs"])
+        if [(a.shape, a.dtype) for a in arrays] != [(w.shape, w.dtype) for w in model.weights]:
+            raise ValueError("it is of a model with other weights")
+        _set_optimizer(model, words, tensors)
+        model.set_weights(arrays)
+        model._seed, model._epochs = seed, epochs
+        return words["training"]
+
+
+def _set_optimizer(model, words, tensors):
+    """Steps and slots, once all have been checked."""
+    optimizer, names = model.optimizer, words["slots"]
+    iterations = _count(words["iterations"])
+    if names:
+        if len(names) != len(model.weights):
+            raise ValueError(f"it has optimizer slots for {len(names)} weights of {len(model.weights)}")
+        given = [_taken(tensors, row) for row in names]
+        for weight, row in zip(model.weights, given, strict=True):
+            if [(a.shape, a.dtype) for a in row] != [(weight.shape, weight.dtype)] * len(optimizer.slot_names):
+                raise ValueError(f"its optimizer slots do not fit {type(optimizer).__name__}")
+        optimizer.build(model.weights)
+        for row, slots in zip(given, optimizer.slots, strict=True):
+            for array, slot in zip(row, slots, strict=True):
+                slot[...] = array
+    optimizer.iterations = iterations
+
+
+def _taken(tensors, names):
+    """The tensors of these names, taken out: who is left in the end belongs to nothing."""
+    if not isinstance(names, list):
+        raise TypeError("it has no list of weights")
+    return [tensors.pop(name) for name in names]
+
+
+def _seed(words):
+    return None if words["seed"] is None else _count(words["seed"], 2**64)
+
+
+def _count(value, end=2**53):
+    if type(value) is not int or not 0 <= value < end:
+        raise ValueError(f"{str(value)[:60]} is no count")
+    return value
