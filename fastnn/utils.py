@@ -74,6 +74,11 @@ def next_model_seed():
     return (_seed + (_models - 1) * 0x9E3779B97F4A7C15) % 2**64
 
 
+def as_list(value):
+    """Nothing, one thing or several as a list."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def look_up(kind, name, table):
     """table[name], or a ValueError that names the nearest spelling and all there is."""
     if isinstance(name, str) and name.lower() in table:
