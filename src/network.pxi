@@ -323,8 +323,9 @@ cdef class Network:
             x = out
         return 0
 
-    cdef int backward(self, Workspace space, const char *x, isize rows, const fastnn_rule *rule, isize lowest) except -1:
-        """From gradient[0], last stage to `lowest`, the first that learns, each taking its step; that computes no dx."""
+    cdef int backward(self, Workspace space, const char *x, isize rows, const fastnn_rule *rule,
+                      isize lowest) except -1:
+        """From gradient[0], last stage to `lowest`, the first that learns and computes no dx, each taking its step."""
         cdef Stage stage, before
         cdef const char *stage_x
         cdef int side = 0, derivative

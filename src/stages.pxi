@@ -48,7 +48,7 @@ cdef class Stage:
         return [p for p in self.parameters or () if p is not None]
 
     def bind(self, list slots, list lasting=None):
-        """Take the optimizer's slots: a list for each parameter that there is; lasting: whether weight decay spares it."""
+        """Take the optimizer's slots: a list for each parameter there is; lasting: whether weight decay spares it."""
         cdef int i
         cdef fastnn_parameter before
         self.slots = slots
@@ -60,7 +60,7 @@ cdef class Stage:
                 self.at[i].l1, self.at[i].l2, self.at[i].lasting = before.l1, before.l2, stays
 
     def regularize(self, list regularizers):
-        """Add to the loss what each regularizer, with factors l1 and l2, or None, asks for the parameter in its place."""
+        """Add to the loss what each regularizer, with factors l1 and l2, or None, asks for the parameter there."""
         cdef int i
         for i, regularizer in enumerate(regularizers):
             if regularizer is not None and self.parameters[i] is not None:

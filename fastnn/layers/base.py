@@ -64,8 +64,8 @@ class Layer(Configured):
 
     def weight_names(self):
         """The names of the weights in Keras: 'kernel', 'bias', ..."""
-        attributes = {id(value): word.lstrip("_") for word, value in vars(self).items() if isinstance(value, np.ndarray)}
-        names = [attributes.get(id(weight), "") for weight in self.weights]
+        words = {id(value): word.lstrip("_") for word, value in vars(self).items() if isinstance(value, np.ndarray)}
+        names = [words.get(id(weight), "") for weight in self.weights]
         return ["kernel" if name == "weight" else name for name in names]
 
     def count_params(self):

@@ -109,8 +109,11 @@ def test_schedules_are_those_of_keras(name, keras):
     ours, theirs = (getattr(library.schedules, kind)(**options) for library in (optimizers, keras.optimizers))
     rates = np.array([[ours(step), float(theirs(step))] for step in range(200)])
     np.testing.assert_allclose(rates[:, 0], rates[:, 1], rtol=2e-5, atol=1e-8)
-    assert_equal(*(trained(library, lambda library=library: library.optimizers.SGD(
-        getattr(library.optimizers.schedules, kind)(**options), momentum=0.5, weight_decay=0.01)) for library in (Fastnn, keras)))
+
+    def made(library):
+        return library.optimizers.SGD(getattr(library.optimizers.schedules, kind)(**options), 0.5, weight_decay=0.01)
+
+    assert_equal(*(trained(library, lambda library=library: made(library)) for library in (Fastnn, keras)))
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "clipped"])
