@@ -34,8 +34,8 @@ from .saving import FormatError
 
 __version__ = "0.1.0"
 __all__ = ["FormatError", "Input", "Sequential", "activations", "callbacks", "check_gradient", "datasets", "gradient",
-           "info", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving",
-           "set_num_threads", "threads", "utils", "value_and_gradient"]
+           "info", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers",
+           "saving", "set_num_threads", "threads", "utils", "value_and_gradient"]
 
 
 def __getattr__(name):
