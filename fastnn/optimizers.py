@@ -172,7 +172,9 @@ class Optimizer(Configured):
             return gradients
         copies = [gradient.copy() for gradient in gradients]
         rule = self._rule("sgd", {"learning_rate": self.learning_rate}, self._words())
-        rule.prepare(list(weights), copies, self.lasting(weights), self.iterations)
+        total = sum(_core.sizes(gradient)[1] for gradient in copies)
+        for weight, gradient, lasts in zip(weights, copies, self.lasting(weights), strict=True):
+            rule.prepare(weight, gradient, lasts, total, self.iterations)
         return copies
 
     def update_step(self, gradient, weight, slots):

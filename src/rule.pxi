@@ -93,27 +93,22 @@ cdef class Rule:
         cdef const void *data = np.PyArray_DATA(gradient)
         cdef isize n = np.PyArray_SIZE(weight)
         self.fill(&rule, step)
-        rule.scale = self.scale_of(square_sum(dtype, data, n), 0)
         with nogil:
             kernels_of(dtype).update(&rule, &parameter, data, n)
 
-    def prepare(self, list weights, list gradients, list lasting, isize step):
-        """What comes before the given step, in place: gradients clipped, weights decayed unless they are lasting."""
-        cdef fastnn_parameter parameter
+    def prepare(self, np.ndarray weight, np.ndarray gradient, bint lasting, double total, isize step):
+        """What comes before the given step, in place: the gradient is clipped, the weight decays unless it is lasting.
+        total: the sum of squares of all gradients."""
+        check_gradient("weight and gradient", gradient, [weight])
+        cdef int dtype = real_dtype(gradient)
+        cdef fastnn_parameter parameter = as_parameter(weight, [])
         cdef fastnn_rule rule
-        cdef double total = 0
-        cdef np.ndarray weight, gradient
-        for weight, gradient in zip(weights, gradients):
-            check_gradient("weight and gradient", gradient, [weight])
-            total += square_sum(real_dtype(gradient), np.PyArray_DATA(gradient), np.PyArray_SIZE(gradient))
+        cdef void *data = np.PyArray_DATA(gradient)
+        cdef isize n = np.PyArray_SIZE(gradient)
+        parameter.lasting = lasting
         self.fill(&rule, step)
-        for weight, gradient, stays in zip(weights, gradients, lasting):
-            parameter = as_parameter(weight, [])
-            parameter.lasting = stays
-            rule.scale = self.scale_of(square_sum(real_dtype(gradient), np.PyArray_DATA(gradient),
-                                                  np.PyArray_SIZE(gradient)), total)
-            kernels_of(real_dtype(gradient)).prepare(&rule, &parameter, np.PyArray_DATA(gradient),
-                                                     np.PyArray_SIZE(gradient))
+        rule.scale = self.scale_of(square_sum(dtype, data, n), total)
+        kernels_of(dtype).prepare(&rule, &parameter, data, n)
 
 
 cdef int check_gradient(str names, np.ndarray gradient, list others) except -1:

@@ -49,7 +49,7 @@ SCHEDULES = {
     "piecewise": ("PiecewiseConstantDecay", {"boundaries": [30, 70, 150], "values": [0.1, 0.05, 0.2, 0.01]}),
     "polynomial": ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 120, "end_learning_rate": 0.01,
                                        "power": 2.0}),
-    "cycles": ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 30, "end_learning_rate": 0.01,
+    "cycles": ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 32, "end_learning_rate": 0.01,
                                    "power": 0.5, "cycle": True}),
 }
 REGULARIZERS = {
