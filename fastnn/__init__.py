@@ -13,15 +13,29 @@ except ImportError as error:
         "fastnn's compiled module was not found. Inside the source folder, leave the folder to use the installed "
         "package, or build in place with: pip install -e ."
     ) from error
-from . import activations, callbacks, datasets, layers, losses, metrics, models, ops, optimizers, saving, utils
+from . import (
+    activations,
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    regularizers,
+    saving,
+    utils,
+)
 from .layers import Input
 from .models import Sequential
 from .saving import FormatError
 
 __version__ = "0.1.0"
 __all__ = ["FormatError", "Input", "Sequential", "activations", "callbacks", "check_gradient", "datasets", "gradient",
-           "info", "layers", "losses", "metrics", "models", "ops", "optimizers", "saving", "set_num_threads", "threads",
-           "utils", "value_and_gradient"]
+           "info", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers",
+           "saving", "set_num_threads", "threads", "utils", "value_and_gradient"]
 
 
 def __getattr__(name):

@@ -96,13 +96,34 @@ class Sequential(Trainer):
         """The parameter arrays themselves, layer by layer: weight, bias, weight, ..."""
         return [weight for layer in self.layers for weight in layer.weights]
 
+    @property
+    def trainable_weights(self):
+        """Those of the weights that training moves."""
+        return [weight for layer in self.layers for weight in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self):
+        """The others: of frozen layers, and statistics."""
+        return [weight for layer in self.layers for weight in layer.non_trainable_weights]
+
+    @property
+    def trainable(self):
+        """Whether any layer trains.  Assigning sets all layers; it takes effect with the next training."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value):
+        for layer in self.layers:
+            layer.trainable = bool(value)
+
     def _compiled_network(self):
         """The compiled stages, made anew when layers or the loss have changed."""
         if self._network is None:
             if not self.layers or not self.built:
                 raise RuntimeError("The model has no layers, or does not know its input. Add layers, and give the "
                                    "first one input_shape=, or call fit(x, y) first.")
-            stages = [stage for layer in self.layers for stage in layer.stages()] or pass_through(self.layers[-1])
+            self._stages = [(layer, layer.stages()) for layer in self.layers]
+            stages = [stage for _, those in self._stages for stage in those] or pass_through(self.layers[-1])
             scale = math.prod(layer.scale for layer in self.layers)
             self._network = _core.Network(stages, *self._measures(stages), scale)
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1

@@ -138,7 +138,9 @@ class Trainer:
         if not finite:
             raise RuntimeError(self._blame(epoch, reached, batch_size))
         if rule is None:
-            self.optimizer.apply([g for stage in self._learners() for g in stage.gradients], self.weights)
+            moved = [stage for stage in self._learners() if not stage.frozen]
+            self.optimizer.apply([g for stage in moved for g in stage.gradients],
+                                 [w for stage in moved for w in stage.learned()])
         return reached
 
     def _learners(self):
@@ -146,18 +148,26 @@ class Trainer:
         return [stage for stage in self._compiled_network().stages if stage.learned()]
 
     def _bind_optimizer(self):
-        """Slots for every weight; where the optimizer has no compiled rule, arrays for the gradients instead."""
-        self.optimizer.build(self.weights)
-        slots = iter(self.optimizer.slots)
+        """Slots for every weight; arrays for the gradients where the optimizer takes them whole."""
+        self._freeze()
+        optimizer, rule = self.optimizer, self.optimizer.rule()
+        optimizer.build(self.weights, [name for layer in self.layers for name in layer.weight_names()])
+        slots = {id(w): slots for w, slots in zip(self.weights, optimizer.slots, strict=True)}
         for stage in self._learners():
-            stage.bind([next(slots) for _ in stage.learned()])
-            if self.optimizer.rule() is None:
+            stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
+            if rule is None or rule.by_norm:
                 stage.keep_gradients()
+
+    def _freeze(self):
+        """Tell the stages which layers train, as of now."""
+        for layer, stages in self._stages:
+            for stage in stages:
+                stage.frozen = not layer.trainable
 
     def _blame(self, epoch, batch, batch_size):
         """The message for a loss that is not finite, with the first layer whose output is not."""
         where = "the loss itself"
-        layers = [layer for layer in self.layers for _ in layer.stages()]
+        layers = [layer for layer, stages in self._stages for _ in stages]
         for layer, out in zip(layers, self._network.outputs(), strict=False):
             if not np.isfinite(out).all():
                 where = f"first in the output of layer {layer.name!r}"
@@ -238,7 +248,9 @@ class Trainer:
     def _evaluate(self, x, y, batch_size):
         batch_size = min(batch_size, len(x))
         totals = np.zeros(len(self.metrics_names))
-        self._compiled_network().run(x, y, None, 0, -(-len(x) // batch_size), batch_size, totals)
+        network = self._compiled_network()
+        self._freeze()
+        network.run(x, y, None, 0, -(-len(x) // batch_size), batch_size, totals)
         return self._logs(totals, len(x))
 
     def test_on_batch(self, x, y, return_dict=False):

@@ -53,14 +53,19 @@ typedef struct {
     const fastnn_entries *entries;
 } fastnn_product;
 
-/* An optimizer's rule with this step's numbers; slots are the arrays that it keeps for each weight. */
+/* An optimizer's rule with this step's numbers.  Before it, a gradient is multiplied by scale and clipped to +-clipvalue
+ * (0 for not), and its weight loses the share decay of itself. */
 typedef struct {
     int kind;
-    double learning_rate, momentum, rho, beta_1, beta_2, epsilon;
+    double learning_rate, momentum, rho, beta_1, beta_2, epsilon, scale, clipvalue, decay;
 } fastnn_rule;
 
+/* A weight with the slots that a rule keeps for it, the factors of its penalty l1 sum|w| + l2 sum(w^2), whose gradient
+ * joins the weight's own before all else, and whether decay leaves it alone. */
 typedef struct {
     void *weight, *slot[2];
+    double l1, l2;
+    int lasting;
 } fastnn_parameter;
 
 typedef void (*unary_kernel)(const void *x, void *out, isize n);
@@ -93,6 +98,7 @@ typedef struct {
 
     /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
     unary_kernel sum;
+    void (*sizes)(const void *x, double *out, isize n);     /* out[0] += sum|x|, out[1] += sum(x^2), of one chunk */
     /* out[r] = x[r] . y[r] for rows of n elements; y_row is 0 where all rows meet one y */
     void (*matvec)(const void *x, isize x_row, const void *y, isize y_row, void *out, isize rows, isize n);
     /* the same with one y, of x given as its transpose (n, rows) */
@@ -122,7 +128,9 @@ typedef struct {
     /* match[r] = 1 where prediction and truth name the same class, else 0 */
     void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols);
 
-    /* weight (n) takes a step of rule with its gradient (n) */
+    /* gradient (n) and weight (n) in place: what comes before a rule */
+    void (*prepare)(const fastnn_rule *rule, const fastnn_parameter *parameter, void *gradient, isize n);
+    /* weight (n) takes a step of rule with its gradient (n), prepared first */
     void (*update)(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient, isize n);
 
     /* out[r] = x[index[r]] * scale for rows of cols elements; index NULL takes rows 0, 1, ... */

@@ -39,11 +39,13 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fastnn_rule:
         int kind
-        double learning_rate, momentum, rho, beta_1, beta_2, epsilon
+        double learning_rate, momentum, rho, beta_1, beta_2, epsilon, scale, clipvalue, decay
 
     ctypedef struct fastnn_parameter:
         void *weight
         void *slot[2]
+        double l1, l2
+        int lasting
 
     ctypedef void (*unary_kernel)(const void *x, void *out, isize n) noexcept nogil
     ctypedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n) noexcept nogil
@@ -62,6 +64,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fastnn_kernels:
         unary_kernel sum
+        void (*sizes)(const void *x, double *out, isize n) noexcept nogil
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
@@ -90,6 +93,8 @@ cdef extern from "fastnn.h" nogil:
                              isize rows, isize cols) noexcept nogil
         void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,
                                isize rows, isize cols) noexcept nogil
+        void (*prepare)(const fastnn_rule *rule, const fastnn_parameter *parameter, void *gradient,
+                        isize n) noexcept nogil
         void (*update)(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
                        isize n) noexcept nogil
         void (*gather[SOURCES])(const void *x, const int64_t *index, void *out, double scale,

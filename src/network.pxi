@@ -323,26 +323,59 @@ cdef class Network:
             x = out
         return 0
 
-    cdef int backward(self, Workspace space, const char *x, isize rows, const fastnn_rule *rule) except -1:
-        """From gradient[0], last stage to first, each taking its step; the first computes no dx."""
+    cdef int backward(self, Workspace space, const char *x, isize rows, const fastnn_rule *rule,
+                      isize lowest) except -1:
+        """From gradient[0], last stage to `lowest`, the first that learns and computes no dx, each taking its step."""
         cdef Stage stage, before
         cdef const char *stage_x
         cdef int side = 0, derivative
         cdef isize i
-        for i in range(self.trained - 1, -1, -1):
+        for i in range(self.trained - 1, lowest - 1, -1):
             stage = self.stage(i)
             stage_x = <const char *>space.value[i] if i else x
             derivative = LINEAR
             if i:
                 before = self.stage(i - 1)
                 derivative = before.activation if isinstance(before, Dense) else LINEAR
-            if isinstance(stage, Function) and i:
+            if isinstance(stage, Function) and i > lowest:
                 (<Function>stage).call_back(stage_x, space.gradient[side], space.gradient[1 - side], rows, derivative)
             elif not isinstance(stage, Function):
                 with nogil:
                     stage.backward(stage_x, space.value[i + 1], space.gradient[side],
-                                   space.gradient[1 - side] if i else NULL, rows, derivative, rule, &space.current)
+                                   space.gradient[1 - side] if i > lowest else NULL, rows, derivative, rule,
+                                   &space.current)
+                    if rule == NULL:
+                        stage.penalize_gradients()
             side = 1 - side
+        return 0
+
+    cdef isize lowest(self):
+        """The first stage that learns, or the number of all before the loss."""
+        cdef isize i
+        for i in range(self.trained):
+            if self.stage(i).learned() and not self.stage(i).frozen:
+                return i
+        return self.trained
+
+    cdef double penalty(self):
+        """What the parameters add to the loss of each batch."""
+        cdef double total = 0
+        for stage in self.stages:
+            total += (<Stage>stage).penalty()
+        return total
+
+    cdef int step_by_norm(self, Rule rule, fastnn_rule *numbers) except -1:
+        """Every parameter takes its step with the gradient that is kept, after all of them have been measured."""
+        cdef double total = 0
+        cdef int i
+        cdef Stage stage
+        for stage in self.stages:
+            for i in range(2):
+                total += stage.gradient_square(i)
+        for stage in self.stages:
+            for i in range(2):
+                numbers.scale = rule.scale_of(stage.gradient_square(i) if rule.clipnorm > 0 else 0, total)
+                stage.step_with(i, numbers)
         return 0
 
     cdef double measure(self, Workspace space, isize rows, int kind, char *dout, char *matches) noexcept nogil:
@@ -373,11 +406,12 @@ cdef class Network:
         not finite takes no step.
         """
         cdef bint sparse = self.is_sparse(x)
-        cdef isize n = len(x), rows, i
+        cdef isize n = len(x), rows, i, lowest = self.lowest()
+        cdef bint whole = rule is None or rule.by_norm      # gradients are kept
         cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
         cdef double *sums = <double *>np.PyArray_DATA(totals)
-        cdef double loss, until = fastnn_seconds() + seconds
+        cdef double loss, penalty = self.penalty(), until = fastnn_seconds() + seconds
         cdef fastnn_rule numbers
         cdef Workspace space = None
         cdef const char *batch
@@ -397,7 +431,7 @@ cdef class Network:
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
             with nogil:
                 loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL,
-                                    space.matches if self.counts else NULL)
+                                    space.matches if self.counts else NULL) + penalty * rows
             if training and not isfinite(loss):
                 return first, False
             sums[0] += loss
@@ -408,11 +442,15 @@ cdef class Network:
                     sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL, NULL)
             if training:
                 if rule is not None:
-                    numbers = rule.at(rule.step + 1)
+                    rule.fill(&numbers, rule.step + 1)
                 self.finish_gradient(space, rows)
-                self.backward(space, batch, rows, &numbers if rule is not None else NULL)
+                self.backward(space, batch, rows, NULL if whole else &numbers, lowest)
                 if rule is not None:
+                    if whole:
+                        self.step_by_norm(rule, &numbers)
                     rule.step += 1
+                if penalty:
+                    penalty = self.penalty()
             first += 1
             PyErr_CheckSignals()
             if fastnn_seconds() > until:

@@ -13,6 +13,11 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define SHARED static __attribute__((noinline, unused))     /* once in the file, however many call it */
+#if defined(__clang__)
+#define SINGLE SHARED
+#else
+#define SINGLE SHARED __attribute__((noclone))              /* and no second time for constant arguments */
+#endif
 #define UNROLL _Pragma("GCC unroll 16")
 
 #define float_BITS 32

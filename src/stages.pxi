@@ -3,10 +3,6 @@
 # own activation applied already: by the stage after it, in the epilogue of its input gradient, or by the network.
 
 cdef object ACTIVATION_NAMES = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
-cdef object RULE_NAMES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "rmsprop": RMSPROP,
-                          "adagrad": ADAGRAD, "adam": ADAM}
-cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD: 1, ADAM: 2}
-
 cdef enum:
     SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
     COLUMN_GRAIN = 64           # columns of a block of lists, as many as column_steps takes together
@@ -14,63 +10,6 @@ cdef enum:
     SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
 
 cdef const double DENSE_SHARE = 0.8     # share of steps that remain above which nothing is skipped
-
-
-cdef class Rule:
-    """An optimizer's formula and numbers; the slots belong to the parameters.  step: steps taken so far."""
-    cdef fastnn_rule numbers
-    cdef public isize step
-
-    def __init__(self, str name, double learning_rate, double momentum=0, double rho=0, double beta_1=0,
-                 double beta_2=0, double epsilon=0, isize step=0):
-        self.numbers.kind, self.step = RULE_NAMES[name], step
-        self.numbers.learning_rate, self.numbers.momentum, self.numbers.rho = learning_rate, momentum, rho
-        self.numbers.beta_1, self.numbers.beta_2, self.numbers.epsilon = beta_1, beta_2, epsilon
-
-    cdef fastnn_rule at(self, isize step) noexcept nogil:
-        """The numbers of the given step, from 1: Adam's bias corrections go into its learning rate."""
-        cdef fastnn_rule rule = self.numbers
-        if rule.kind == ADAM:
-            rule.learning_rate *= root(1 - power(rule.beta_2, step)) / (1 - power(rule.beta_1, step))
-        return rule
-
-    def update(self, np.ndarray weight, list slots, np.ndarray gradient, isize step):
-        """Weight, and slots in place, take the given step (from 1) with the gradient of their shape."""
-        cdef int dtype = real_dtype(weight)
-        if dtype < 0 or len(slots) != RULE_SLOTS[self.numbers.kind]:
-            raise ValueError(f"The rule takes float32 or float64 weights and {RULE_SLOTS[self.numbers.kind]} slots, "
-                             f"received {weight.dtype} and {len(slots)}.")
-        for x in [weight, gradient, *slots]:
-            if (<object>x).shape != (<object>weight).shape or real_dtype(x) != dtype or not np.PyArray_ISCARRAY_RO(x):
-                raise ValueError("weight, slots and gradient must be C-contiguous arrays of one shape and dtype.")
-            if x is not gradient and (not x.flags.writeable or numpy.may_share_memory(x, gradient)):
-                raise ValueError("weight and slots must be writable, and the gradient an array of its own.")
-        cdef fastnn_parameter parameter = as_parameter(weight, slots)
-        cdef fastnn_rule rule = self.at(step)
-        cdef const void *data = np.PyArray_DATA(gradient)
-        cdef isize n = np.PyArray_SIZE(weight)
-        with nogil:
-            kernels_of(dtype).update(&rule, &parameter, data, n)
-
-
-cdef double power(double base, isize exponent) noexcept nogil:
-    """base ** exponent by squaring: products only, so the same everywhere (N7)."""
-    cdef double result = 1
-    while exponent > 0:
-        if exponent & 1:
-            result *= base
-        base *= base
-        exponent >>= 1
-    return result
-
-
-cdef fastnn_parameter as_parameter(np.ndarray weight, list slots):
-    cdef fastnn_parameter parameter
-    cdef int i
-    parameter.weight = np.PyArray_DATA(weight)
-    for i in range(2):
-        parameter.slot[i] = np.PyArray_DATA(slots[i]) if i < len(slots) else NULL
-    return parameter
 
 
 cdef struct Pass:
@@ -85,7 +24,8 @@ cdef struct Pass:
 cdef class Stage:
     """Maps (B, inputs) to (B, units).  x is NULL where the batch is sparse: the pass has its entries, for Dense alone.
 
-    parameters: the arrays that training moves, at most two, None for one that is left out.
+    parameters: the arrays that training moves, at most two, None for one that is left out.  frozen: they stay, and have
+    no part in the backward pass nor in the penalty.
     """
     cdef readonly isize inputs, units
     cdef int dtype, activation
@@ -93,24 +33,73 @@ cdef class Stage:
     cdef fastnn_parameter at[2]     # the parameters with their slots, where they are
     cdef readonly list gradients    # of the parameters: where gradients go when there is no rule
     cdef void *gradient_at[2]
+    cdef isize sizes[2]
+    cdef public bint frozen
 
     def hold(self, list parameters):
         """Names the parameters."""
         self.parameters = parameters
+        for i, parameter in enumerate(parameters):
+            self.sizes[i] = 0 if parameter is None else parameter.size
         self.bind([[] for p in parameters if p is not None])
 
     def learned(self):
         """The parameters that there are."""
         return [p for p in self.parameters or () if p is not None]
 
-    def bind(self, list slots):
-        """Take the optimizer's slots: a list for each parameter that there is."""
+    def bind(self, list slots, list lasting=None):
+        """Take the optimizer's slots: a list for each parameter there is; lasting: whether weight decay spares it."""
         cdef int i
+        cdef fastnn_parameter before
         self.slots = slots
-        left = iter(slots)
+        left = iter(zip(slots, lasting or [False] * len(slots)))
         for i, parameter in enumerate(self.parameters):
             if parameter is not None:
-                self.at[i] = as_parameter(parameter, next(left))
+                before, (its_slots, stays) = self.at[i], next(left)
+                self.at[i] = as_parameter(parameter, its_slots)
+                self.at[i].l1, self.at[i].l2, self.at[i].lasting = before.l1, before.l2, stays
+
+    def regularize(self, list regularizers):
+        """Add to the loss what each regularizer, with factors l1 and l2, or None, asks for the parameter there."""
+        cdef int i
+        for i, regularizer in enumerate(regularizers):
+            if regularizer is not None and self.parameters[i] is not None:
+                self.at[i].l1, self.at[i].l2 = regularizer.l1, regularizer.l2
+        return self
+
+    cdef double penalty(self) noexcept nogil:
+        """What the parameters add to the loss."""
+        cdef double total = 0, absolute, square
+        cdef int i
+        for i in range(2):
+            if not self.frozen and (self.at[i].l1 != 0 or self.at[i].l2 != 0):
+                sizes_of(self.dtype, self.at[i].weight, self.sizes[i], &absolute, &square)
+                total += self.at[i].l1 * absolute + self.at[i].l2 * square
+        return total
+
+    cdef void penalize_gradients(self) noexcept nogil:
+        """Gradients that are kept take the share of the penalty, as a rule would add it."""
+        cdef fastnn_rule plain
+        cdef int i
+        memset(&plain, 0, sizeof(plain))
+        plain.scale = 1
+        for i in range(2):
+            if not self.frozen and (self.at[i].l1 != 0 or self.at[i].l2 != 0):
+                kernels_of(self.dtype).prepare(&plain, &self.at[i], self.gradient_at[i], self.sizes[i])
+
+    cdef double gradient_square(self, int i) noexcept nogil:
+        if self.frozen or self.at[i].weight == NULL:
+            return 0
+        return square_sum(self.dtype, self.gradient_at[i], self.sizes[i])
+
+    cdef void step_with(self, int i, const fastnn_rule *rule) noexcept nogil:
+        """Parameter i takes its step with the gradient that is kept, in which its penalty is."""
+        cdef fastnn_parameter parameter = self.at[i]
+        cdef Updating job = Updating(kernels_of(self.dtype), rule, &parameter, <const char *>self.gradient_at[i],
+                                     self.sizes[i], item_size(self.dtype))
+        parameter.l1 = parameter.l2 = 0
+        if not self.frozen and parameter.weight != NULL:
+            run_blocks(update_some, &job, (job.n + UPDATE_GRAIN - 1) // UPDATE_GRAIN, job.n)
 
     def keep_gradients(self):
         """Allocate the arrays that receive the gradients of a step without a rule."""
@@ -219,7 +208,8 @@ cdef class Dense(Stage):
                        const fastnn_rule *rule, Pass *current) noexcept nogil:
         if dx != NULL:
             self.backward_x(x, dout, dx, rows, derivative)
-        self.backward_parameters(x, dout, rows, rule, current)
+        if not self.frozen:
+            self.backward_parameters(x, dout, rows, rule, current)
 
     cdef void backward_x(self, const char *x, const char *dout, char *dx, isize rows, int derivative) noexcept nogil:
         """dx (B, I) = dout . weight^T, times the derivative of the activation before"""

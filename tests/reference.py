@@ -214,7 +214,21 @@ def adam(g, step, weight, m, v, *, learning_rate, beta_1, beta_2, epsilon):
     return weight - rate * m / (np.sqrt(v) + epsilon), m, v
 
 
-RULES = {f.__name__: f for f in (sgd, momentum, nesterov, rmsprop, adagrad, adam)}
+def nadam(g, step, weight, m, v, *, learning_rate, beta_1, beta_2, epsilon):
+    u = beta_1 * (1 - 0.5 * 0.96 ** np.arange(1, step + 2))
+    m = beta_1 * m + (1 - beta_1) * g
+    v = beta_2 * v + (1 - beta_2) * g * g
+    m_hat = u[-1] * m / (1 - u.prod()) + (1 - u[-2]) * g / (1 - u[:-1].prod())
+    return weight - learning_rate * m_hat / (np.sqrt(v / (1 - beta_2**step)) + epsilon), m, v
+
+
+RULES = {f.__name__: f for f in (sgd, momentum, nesterov, rmsprop, adagrad, adam, nadam)}
+
+
+def prepared(g, weight, *, l1=0, l2=0, scale=1, clipvalue=0, decay=0):
+    """What comes before a rule: the gradient and the weight that it takes."""
+    g = (g + l1 * np.sign(weight) + 2 * l2 * weight) * scale
+    return np.clip(g, -clipvalue, clipvalue) if clipvalue else g, weight - decay * weight
 
 
 # batches: x (n, I), index (B,), labels (B,)

@@ -23,9 +23,10 @@ NUMBERS = {
     "rmsprop": {"learning_rate": 0.001, "rho": 0.9, "epsilon": 1e-7},
     "adagrad": {"learning_rate": 0.001, "epsilon": 1e-7},
     "adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
 }
 LIBC = ctypes.CDLL(None)
-SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adagrad": 1, "adam": 2}
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adagrad": 1, "adam": 2, "nadam": 2}
 ON_LOGITS = {"sigmoid_crossentropy": "sigmoid", "softmax_crossentropy": "softmax"}
 
 
@@ -628,6 +629,10 @@ ONE_STEP = [  # rule, numbers, step, gradient, weight and slots before and after
     # = 0.3; 0.3 * 0.26 / (sqrt(0.16) + 0.12) = 0.078 / 0.52 = 0.15
     ("adam", {"learning_rate": 0.32, "beta_1": 0.6, "beta_2": 0.8, "epsilon": 0.12}, 2, 0.5, [1.0, 0.1, 0.1375],
      [0.85, 0.26, 0.16]),
+    # u_1 = 0.5 (1 - 0.48) = 0.26, u_2 = 0.5 (1 - 0.4608) = 0.2696, U_1 = 0.26, U_2 = 0.070096; m = 0.25, v = 0.2 * 0.8
+    # = 0.16, v / (1 - 0.8) = 0.8; 0.1 (0.2696 * 0.25 / 0.929904 + 0.74 * 0.5 / 0.74) / (sqrt(0.8) + 0.1)
+    ("nadam", {"learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.8, "epsilon": 0.1}, 1, 0.5, [1.0, 0.0, 0.1375],
+     [1 - 0.1 * (0.2696 * 0.25 / 0.929904 + 0.5) / (0.8**0.5 + 0.1), 0.25, 0.16]),
 ]
 
 

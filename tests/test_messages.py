@@ -164,13 +164,13 @@ ROWS = [
 
     # compile, with what was chosen before still in force
     ("compile optimizer", ask(lambda m: m.compile("rmspop", "mse")), ValueError,
-     "Unknown optimizer 'rmspop'. Did you mean 'rmsprop'? Available: adagrad, adam, rmsprop, sgd."),
+     "Unknown optimizer 'rmspop'. Did you mean 'rmsprop'? Available: adagrad, adam, adamw, nadam, rmsprop, sgd."),
     ("compile loss", ask(lambda m: m.compile("sgd", "categorical_crossentrop")), ValueError,
      ["Unknown loss 'categorical_crossentrop'. Did you mean 'categorical_crossentropy'? Available: binary_"]),
     ("compile metric", ask(lambda m: m.compile("sgd", "mse", metrics=["acuracy"])), ValueError,
      ["Unknown metric 'acuracy'. Did you mean 'accuracy'? Available: acc, accuracy,"]),
     ("compile far off", ask(lambda m: m.compile("zzz", "mse")), ValueError,
-     "Unknown optimizer 'zzz'. Available: adagrad, adam, rmsprop, sgd."),
+     "Unknown optimizer 'zzz'. Available: adagrad, adam, adamw, nadam, rmsprop, sgd."),
     ("compile no loss", ask(lambda m: m.compile("sgd")), ValueError,
      "compile() needs a loss, for example loss='categorical_crossentropy'."),
     ("learning_rate", ask(lambda m: setattr(m.optimizer, "learning_rate", float("nan")) or m.fit(X, Y, verbose=0)),

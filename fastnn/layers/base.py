@@ -62,6 +62,12 @@ class Layer(Configured):
         moved = {id(weight) for weight in self.trainable_weights}
         return [weight for weight in self.weights if id(weight) not in moved]
 
+    def weight_names(self):
+        """The names of the weights in Keras: 'kernel', 'bias', ..."""
+        words = {id(value): word.lstrip("_") for word, value in vars(self).items() if isinstance(value, np.ndarray)}
+        names = [words.get(id(weight), "") for weight in self.weights]
+        return ["kernel" if name == "weight" else name for name in names]
+
     def count_params(self):
         return sum(w.size for w in self.weights)
 

@@ -1,5 +1,5 @@
 """Dense: every unit sees every input."""
-from .. import _core, activations, initializers
+from .. import _core, activations, initializers, regularizers
 from ..utils import whole_number
 from .base import Layer, overwrite
 
@@ -7,7 +7,8 @@ from .base import Layer, overwrite
 class Dense(Layer):
     """out = activation(x . weight + bias): every unit sees every input.
 
-    units: the number of outputs O.  activation: a name of fastnn.activations.  x is (B, I), weight is (I, O),
+    units: the number of outputs O.  activation: a name of fastnn.activations.  kernel_regularizer, bias_regularizer:
+    a penalty on the parameter, of fastnn.regularizers ('l1', 'l2', L2(0.001), ...).  x is (B, I), weight is (I, O),
     bias is (O,), out is (B, O).  weight and bias are ndarrays that may be read and written in place.
     Zeros in x may be skipped, so 0 times an infinite or NaN weight is taken as 0.
 
@@ -18,13 +19,15 @@ class Dense(Layer):
     """
 
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
-                 bias_initializer="zeros", **options):
+                 bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, **options):
         super().__init__(**options)
         self.units = whole_number("Dense: units", units, 1)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
         self._weight = self._bias = None
 
     @property
@@ -62,7 +65,7 @@ class Dense(Layer):
 
     def stages(self):
         """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""
-        if self.activation in ("softmax", "sigmoid"):
-            return [_core.Dense(self.weight, self.bias, "linear"),
-                    _core.Activation(self.units, self.activation, self.dtype)]
-        return [_core.Dense(self.weight, self.bias, self.activation)]
+        apart = self.activation in ("softmax", "sigmoid")
+        dense = _core.Dense(self.weight, self.bias, "linear" if apart else self.activation)
+        dense.regularize([self.kernel_regularizer, self.bias_regularizer])
+        return [dense, _core.Activation(self.units, self.activation, self.dtype)] if apart else [dense]
