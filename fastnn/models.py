@@ -27,7 +27,7 @@ class Sequential(Trainer):
 
         self.name, self.layers = name, []
         self.optimizer = self.loss = None
-        self.metrics, self.metrics_names = [], ["loss"]
+        self.metrics, self.weighted_metrics, self.metrics_names = [], [], ["loss"]
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
@@ -104,7 +104,7 @@ class Sequential(Trainer):
                                    "first one input_shape=, or call fit(x, y) first.")
             stages = [stage for layer in self.layers for stage in layer.stages()] or pass_through(self.layers[-1])
             scale = math.prod(layer.scale for layer in self.layers)
-            self._network = _core.Network(stages, *self._measures(stages), scale)
+            self._network = _core.Network(stages, scale=scale, **self._measures(stages))
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network
 

@@ -498,7 +498,7 @@ def test_metrics_follow_their_formulas():
     model = network(metrics=objects, loss=losses.CategoricalCrossentropy(), optimizer=optimizers.RMSprop)
     y_pred = model.predict(x).astype("float64")
     expected = {"accuracy": np.mean(y_pred.argmax(1) == y.argmax(1)), "error": np.mean((y_pred - y) ** 2),
-                "mae": np.mean(np.abs(y_pred - y))}
+                "mean_absolute_error": np.mean(np.abs(y_pred - y))}
     found = model.evaluate(x, y, return_dict=True)
     del found["loss"]
     assert found == pytest.approx(expected, rel=1e-5)
