@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     """Time stands still unless a test moves ``clock.now``, in seconds."""
     clock = types.SimpleNamespace(now=100.0)
-    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(callbacks.progress, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 
@@ -45,7 +45,7 @@ def terminal(request, monkeypatch, clock):
     else:
         monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it raises ImportError
     stream = Terminal()
-    monkeypatch.setattr(callbacks, "sys", types.SimpleNamespace(stdout=stream))  # sys.stdout itself is pytest's
+    monkeypatch.setattr(callbacks.progress, "sys", types.SimpleNamespace(stdout=stream))  # sys.stdout itself is pytest's
     set_columns(monkeypatch, 120)
     return stream
 

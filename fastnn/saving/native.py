@@ -21,7 +21,7 @@ def write(model, include_optimizer=True):
 
 def write_weights(model):
     """The bytes of the weights alone."""
-    names = _names(model)
+    names = names_of_weights(model)
     return pack({"weights": names}, dict(zip(names, model.weights, strict=True)))
 
 
@@ -32,7 +32,7 @@ def write_state(model, training):
 
 
 def _state(model, with_optimizer):
-    names = _names(model)
+    names = names_of_weights(model)
     words, tensors = {"weights": names, "seed": model._seed, "epochs": model._epochs}, {}
     tensors.update(zip(names, model.weights, strict=True))
     if with_optimizer:
@@ -44,7 +44,7 @@ def _state(model, with_optimizer):
     return words, tensors
 
 
-def _names(model):
+def names_of_weights(model):
     """A name for each weight, for who looks into the file: 0.dense.weight."""
     names = []
     for i, layer in enumerate(model.layers):

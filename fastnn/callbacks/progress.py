@@ -1,4 +1,4 @@
-"""Callbacks: what ``fit`` calls while it trains. ``History`` keeps the numbers, ``ProgressBar`` shows them."""
+"""ProgressBar: how far the training is, on a terminal, in a pipe, in a log."""
 
 from __future__ import annotations
 
@@ -6,93 +6,12 @@ import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping
 from typing import Any, TextIO
 
-Logs = Mapping[str, float]
+from .base import Callback, Logs
 
 BAR_WIDTH = 30  # as in Keras
 MIN_BAR_WIDTH = 5  # a narrower one is left out
-
-
-class Callback:
-    """Base of all callbacks, with Keras' hooks: override those you need, and give the object to ``fit``.
-
-    ``fit`` sets ``model`` and ``params`` ({"epochs": ..., "steps": batches an epoch, "verbose": ...}) before
-    training. ``logs`` maps the names of loss and metrics to their values so far.
-
-    Example::
-
-        class Report(Callback):
-            def on_epoch_end(self, epoch, logs=None):
-                print(epoch, logs["loss"])
-
-        model.fit(x, y, callbacks=[Report()])
-    """
-
-    def __init__(self) -> None:
-        self.model: Any = None
-        self.params: dict[str, Any] = {}
-
-    @property
-    def wants_batches(self) -> bool:
-        """Whether a hook for batches is overridden: if none is, ``fit`` runs many batches in one compiled call."""
-        own = type(self)
-        return (
-            own.on_train_batch_begin is not Callback.on_train_batch_begin
-            or own.on_train_batch_end is not Callback.on_train_batch_end
-        )
-
-    def set_model(self, model: Any) -> None:
-        self.model = model
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        self.params = params
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Called once, before the first epoch."""
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Called once, after the last epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Called before each epoch; ``epoch`` counts from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Called after each epoch and its validation, whose values are in ``logs`` as ``val_...``."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called before each training step; ``batch`` counts from 0 in every epoch."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called after each training step."""
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Called before an evaluation or validation."""
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """Called after an evaluation or validation."""
-
-
-class History(Callback):
-    """What ``fit`` returns: ``history["loss"]`` is the list of the epochs' losses, ``epoch`` their numbers.
-
-    ``history`` has one list for each name in the logs: ``loss``, ``accuracy``, ``val_loss``, ...
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.history: dict[str, list[float]] = {}
-        self.epoch: list[int] = []
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.history = {}
-        self.epoch = []
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
 
 
 class ProgressBar(Callback):
@@ -269,6 +188,14 @@ def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:  # pythonw.exe has none
         stream.write(printable(text, stream))
         stream.flush()
+
+
+def say(text: str) -> None:
+    """Write a line to standard output, below a live line; one that is closed or broken is no reason to stop."""
+    try:
+        _write(sys.stdout, ("\n" if _is_terminal(sys.stdout) else "") + text + "\n")
+    except (OSError, ValueError):
+        pass
 
 
 def printable(text: str, stream: TextIO) -> str:
