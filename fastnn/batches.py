@@ -41,7 +41,7 @@ class Arrays:
         self.rows, self.samples, self.batch_size = rows, rows.count, min(batch_size, rows.count)
         self.batches = math.ceil(self.samples / self.batch_size)
         self.wanted, self.steps = steps, steps or self.batches
-        self.at, self.order = 0, None
+        self.at, self.order, self.number = 0, None, 0
 
     def of(self, rows, *cut):
         """The same of other rows, cut differently if that is given."""
@@ -51,12 +51,22 @@ class Arrays:
         """The stretches of an epoch, shuffled by seed unless it is None.  With fewer steps than there are batches, an
         epoch goes on where the last one ended."""
         if self.at == 0:
-            self.order = None if seed is None else _core.permutation(self.samples, seed, number)
+            self.order, self.number = None if seed is None else _core.permutation(self.samples, seed, number), number
         first, last = self.at, min(self.at + self.steps, self.batches)
         if last - first < self.steps:
             ran_out(last - first, self.steps)
         self.at = last % self.batches
         return self.stretches(first, last)
+
+    def begun(self):
+        """Where the next epoch begins: the batch, and the epoch that drew the order."""
+        return self.at, self.number
+
+    def go_to(self, begun, seed):
+        """Have the next epoch begin where begun() was asked for."""
+        if begun is not None and begun[0]:
+            self.at, self.number = begun
+            self.order = None if seed is None else _core.permutation(self.samples, seed, self.number)
 
     def stretches(self, first, last):
         yield Stretch(self.rows, self.order, self.batch_size, first, last)
@@ -103,6 +113,12 @@ class Batches:
         if not self.indexed:
             return iter(self.source)
         return (self.source[int(i)] for i in (range(len(self.source)) if order is None else order))
+
+    def begun(self):
+        return None
+
+    def go_to(self, begun, seed):
+        """Batches begin anew."""
 
     def rows(self, batch):
         return self.check(*unpacked(batch))

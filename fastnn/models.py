@@ -119,12 +119,14 @@ class Sequential(Trainer):
 
     # Asking
 
-    def predict(self, x, batch_size=None, verbose=0, out=None):
+    def predict(self, x, batch_size=None, verbose=0, out=None, callbacks=None):
         """The outputs (n, units) for x (n, *input_shape), which may be sparse; the same bits for any batch size.
 
-        out: an array of that shape and the model's dtype that takes the result.  batch_size and verbose are
-        accepted for Keras' sake and change nothing.
+        out: an array of that shape and the model's dtype that takes the result.  callbacks: whose hooks on_predict_...
+        are called, with batches of batch_size.  verbose is accepted for Keras' sake and changes nothing.
         """
+        if callbacks:
+            return self._predict_telling(x, batch_size, callbacks, out)
         network = self._network or self._compiled_network()
         if self._plain and network.fits(x):
             return network.predict(x, out)

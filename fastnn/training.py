@@ -1,18 +1,38 @@
 """Trainer: compile, fit and evaluate, for whatever has layers and compiled stages."""
+import math
 import warnings
 from contextlib import contextmanager
 
 import numpy as np
 
-from . import callbacks, inputs, losses, optimizers
+from . import inputs, losses, optimizers
 from .batches import Arrays, Batches, Mapped, Rows, are_batches
-from .callbacks import ProgressBar
+from .callbacks import Callback, History, ProgressBar
 from .layers import Dense, Flatten, Input, Rescaling
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
 MOST_KEPT = 2**18       # outputs between two times that metrics are told some
+
+
+class NotFinite(RuntimeError):
+    """A loss that is NaN or infinite, at a batch of an epoch."""
+
+    def __init__(self, message, batch):
+        super().__init__(message)
+        self.batch = batch
+
+
+class Place:
+    """Where fit() stands: the batches that are done of an epoch, the samples seen and totals, and where in the order
+    of the source the epoch began."""
+
+    def __init__(self, epoch, begun=None, done=0, steps=None, seen=0, totals=()):
+        self.epoch, self.begun, self.done, self.steps, self.seen, self.totals = epoch, begun, done, steps, seen, totals
+
+    def as_data(self):
+        return {**vars(self), "totals": [float(total) for total in self.totals]}
 
 
 class Trainer:
@@ -140,13 +160,10 @@ class Trainer:
     def _fit(self, source, held, validates, epochs, shuffle, verbose, extra):
         self._bind_optimizer()
         self.stop_training = False
-        history = callbacks.History()
-        bar = [callbacks.ProgressBar(verbose)] if verbose not in (0, False) else []
-        everyone = [*extra, *bar, history]
-        for callback in everyone:
-            callback.set_model(self)
-            callback.set_params({"epochs": epochs.stop, "steps": source.steps, "verbose": verbose,
-                                 "samples": source.samples})
+        history = History()
+        bar = [ProgressBar(verbose)] if verbose not in (0, False) else []
+        everyone = self._introduced([*extra, *bar, history], epochs=epochs.stop, steps=source.steps, verbose=verbose,
+                                    samples=source.samples)
         try:
             self._fit_epochs(source, held, validates, epochs, shuffle, everyone)
         finally:
@@ -154,35 +171,46 @@ class Trainer:
         return history
 
     def _fit_epochs(self, source, held, validates, epochs, shuffle, everyone):
-        _tell(everyone, "on_train_begin", {})
-        logs = {}
-        for epoch in epochs:
+        self.place = Place(epochs.start)
+        _tell(everyone, "on_train_begin", {})       # BackupAndRestore may set another place
+        seed, logs = self._seed if shuffle else None, {}
+        source.go_to(self.place.begun, seed)
+        for epoch in range(max(epochs.start, self.place.epoch), epochs.stop):
             _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
-            logs = self._train_epoch(source, self._seed if shuffle else None, position, epoch, everyone)
+            logs = self._train_epoch(source, seed, position, epoch, everyone)
             self._epochs = position + 1
             if held is not None and validates(epoch):
-                _tell(everyone, "on_test_begin", {})
-                measured = self._evaluate(held)
-                _tell(everyone, "on_test_end", measured)
+                measured = self._evaluate(held, everyone)
                 logs |= {f"val_{key}": value for key, value in measured.items()}
+            self.place = Place(epoch + 1, source.begun())
             _tell(everyone, "on_epoch_end", epoch, logs)
             if self.stop_training:
                 break
         _tell(everyone, "on_train_end", logs)
 
     def _train_epoch(self, source, seed, position, epoch, everyone):
-        totals, seen, done, logs = self._begin(), 0, 0, {}
+        totals, place = self._resumed(source, epoch)
+        seen, done, skipped = place.seen, place.done, place.done
+        logs = self._logs(totals, seen) if done else {}
         by_batch = any(callback.wants_batches for callback in everyone)
         watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
         for rows, order, size, first, last in source.epoch(seed, position):
+            first, skipped = min(first + skipped, last), max(first + skipped - last, 0)
             while first < last and not self.stop_training:
                 if by_batch:
                     _tell(everyone, "on_train_batch_begin", done, {})
-                reached = self._train(rows, order, size, first, first + 1 if by_batch else last, totals, epoch, done)
+                try:
+                    reached = self._train(rows, order, size, first, first + 1 if by_batch else last, totals, epoch,
+                                          done)
+                except NotFinite as error:
+                    if not any([callback.ends_quietly(error.batch) for callback in everyone]):
+                        raise
+                    return {**logs, "loss": math.nan}
                 seen += min(reached * size, rows.count) - first * size
                 done, first = done + reached - first, reached
                 logs = self._logs(totals, seen)
+                place.done, place.seen, place.totals = done, seen, totals
                 if by_batch:
                     _tell(everyone, "on_train_batch_end", done - 1, dict(logs))
                 for callback in watchers:
@@ -191,6 +219,19 @@ class Trainer:
                 break
         self.stop_training |= not done
         return logs
+
+    def _resumed(self, source, epoch):
+        """Totals and place at the beginning of an epoch, or within it where fit() was resumed there."""
+        totals, place = self._begin(), self.place
+        if place.epoch != epoch or not place.done:
+            self.place = place = Place(epoch, source.begun(), steps=source.steps)
+        elif (place.steps, len(place.totals)) != (source.steps, len(totals)):
+            raise ValueError(f"The backup was made in a training of {place.steps} batches an epoch that reported "
+                             f"{len(place.totals)} numbers; this one has {source.steps} and {len(totals)}. Pass the "
+                             "same data, batch_size and metrics, or remove the backup.")
+        else:
+            totals[...] = place.totals
+        return totals, place
 
     def _begin(self):
         """Sums for the loss and the compiled metrics, and the other metrics begun anew."""
@@ -210,7 +251,7 @@ class Trainer:
             if rule is not None:
                 self.optimizer.iterations = rule.step
         if not finite:
-            raise RuntimeError(self._blame(epoch, done + reached - first))
+            raise NotFinite(self._blame(epoch, done + reached - first), done + reached - first)
         if rule is None:
             self.optimizer.apply([g for stage in self._learners() for g in stage.gradients], self.weights)
         return reached
@@ -343,31 +384,55 @@ class Trainer:
         """The mean loss over x and y, and the metrics: a list in the order of metrics_names, or a dict.
 
         The loss alone, as a float, where there are no metrics.  x, y, sample_weight: as in fit(), also batches.
-        steps: batches to take; by default all.  verbose: 1 shows one line.
+        steps: batches to take; by default all.  verbose: 1 shows one line.  callbacks: whose hooks on_test_... are
+        called.
         """
-        everyone = _checked(callbacks)
+        everyone = self._introduced(_checked(callbacks))
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
         source = self._source("evaluate", batch_size, _steps("steps", steps), x, y, sample_weight)
         bar = ProgressBar(verbose) if verbose not in (0, "auto") else None
-        for callback in everyone:
-            callback.set_model(self)
-        _tell(everyone, "on_test_begin", {})
-        logs = self._evaluate(source)
-        _tell(everyone, "on_test_end", logs)
+        logs = self._evaluate(source, everyone)
         if bar:
             bar.on_test_result(source.steps, logs)
         return self._result(logs, return_dict)
 
-    def _evaluate(self, source):
+    def _evaluate(self, source, everyone=()):
         self._compiled_network()
-        totals, seen = self._begin(), 0
-        source.at = 0
+        totals, seen, done, source.at = self._begin(), 0, 0, 0
+        by_batch = any(callback.wants("test") for callback in everyone)
+        _tell(everyone, "on_test_begin", {})
         for rows, order, size, first, last in source.epoch():
-            begun = first
             while first < last:
-                first, _ = self._run(rows, order, size, first, last, totals)
-            seen += min(last * size, rows.count) - begun * size
-        return self._logs(totals, seen)
+                if by_batch:
+                    _tell(everyone, "on_test_batch_begin", done, {})
+                reached, _ = self._run(rows, order, size, first, first + 1 if by_batch else last, totals)
+                seen += min(reached * size, rows.count) - first * size
+                done, first = done + reached - first, reached
+                if by_batch:
+                    _tell(everyone, "on_test_batch_end", done - 1, self._logs(totals, seen))
+        logs = self._logs(totals, seen)
+        _tell(everyone, "on_test_end", logs)
+        return logs
+
+    def _predict_telling(self, x, batch_size, extra, out):
+        """predict() that calls hooks, for each batch where one is overridden."""
+        everyone, n = self._introduced(_checked(extra)), np.shape(x)[0]
+        step = batch_size or 32 if any(callback.wants("predict") for callback in everyone) else max(n, 1)
+        _tell(everyone, "on_predict_begin", {})
+        parts = []
+        for batch, first in enumerate(range(0, n, step)):
+            _tell(everyone, "on_predict_batch_begin", batch, {})
+            parts.append(self.predict(x[first:first + step], out=None if out is None else out[first:first + step]))
+            _tell(everyone, "on_predict_batch_end", batch, {"outputs": parts[-1]})
+        _tell(everyone, "on_predict_end", {})
+        return np.concatenate(parts) if out is None else out
+
+    def _introduced(self, everyone, **params):
+        """The callbacks, each told of the model and of `params`."""
+        for callback in everyone:
+            callback.set_model(self)
+            callback.set_params(dict(params))
+        return everyone
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The loss (and metrics) of one batch."""
@@ -405,6 +470,6 @@ def _validates(freq):
 def _checked(extra):
     extra = as_list(extra)
     for callback in extra:
-        if not isinstance(callback, callbacks.Callback):
+        if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be objects of fastnn.callbacks.Callback, received {callback!r}.")
     return extra

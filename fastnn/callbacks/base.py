@@ -47,6 +47,10 @@ class Callback:
             getattr(getattr(self, hook), "__func__", None) is not getattr(Callback, hook) for hook in BATCH_HOOKS[kind]
         )
 
+    def ends_quietly(self, batch: int) -> bool:
+        """Called by ``fit`` at a loss that is NaN or infinite; True ends the training without an error."""
+        return False
+
     def set_model(self, model: Any) -> None:
         self.model = model
 

@@ -40,7 +40,7 @@ class Monitor(Callback):
         if name == "loss":
             return False
         kinds = [type(metric) for metric in getattr(self.model, "metrics", []) if metric.name == name]
-        if not kinds or not kinds[0].__module__.startswith("fastnn.") or kinds[0].__name__ in ("Mean", "FunctionMetric"):
+        if not kinds or not kinds[0].__module__.startswith("fastnn."):
             raise ValueError(
                 f"{type(self).__name__} does not know whether more or less of {self.monitor!r} is better. Give it "
                 "mode='max' or mode='min'."
@@ -73,8 +73,8 @@ class EarlyStopping(Monitor):
     """
 
     def __init__(
-        self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, verbose: int = 0, mode: str = "auto",
-        baseline: float | None = None, restore_best_weights: bool = False, start_from_epoch: int = 0,
+        self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, verbose: int = 0,
+        mode: str = "auto", baseline: float | None = None, restore_best_weights: bool = False, start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
@@ -216,8 +216,7 @@ class TerminateOnNaN(Callback):
         super().__init__()
         self.raise_error = raise_error
 
-    def on_not_finite(self, batch: int) -> bool:
-        """Called by ``fit`` at such a loss; True ends the training without an error."""
+    def ends_quietly(self, batch: int) -> bool:
         if not self.raise_error:
             say(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
