@@ -74,7 +74,8 @@ class EarlyStopping(Monitor):
 
     def __init__(
         self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0, verbose: int = 0,
-        mode: str = "auto", baseline: float | None = None, restore_best_weights: bool = False, start_from_epoch: int = 0,
+        mode: str = "auto", baseline: float | None = None, restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
@@ -90,22 +91,16 @@ class EarlyStopping(Monitor):
         value = self.value(logs)
         if value is None or epoch < self.start_from_epoch:
             return
-        if self.best_weights is None:
-            self._keep(epoch)
         self.wait += 1
         if self.is_improvement(value, self.best):
-            self.best = value
-            self._keep(epoch)
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
             if self.baseline is None or self.is_improvement(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
-
-    def _keep(self, epoch: int) -> None:
-        self.best_epoch = epoch
-        if self.restore_best_weights:
-            self.best_weights = self.model.get_weights()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
