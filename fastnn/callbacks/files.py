@@ -111,8 +111,8 @@ class BackupAndRestore(Callback):
 
     Keeps one file in ``backup_dir``, written after each epoch or each ``save_freq`` batches: weights, optimizer, and
     the place in training, also within an epoch. ``fit`` begins there if the file is there, and removes it at its end
-    unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size. Any
-    model can be backed up, with Lambda layers and optimizers of one's own too. What other callbacks have counted so
+    unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size.
+    Any model can be backed up, with Lambda layers and optimizers of one's own too. What other callbacks have counted so
     far is not kept, nor the history of the epochs before.
 
     Example::

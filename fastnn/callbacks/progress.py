@@ -94,7 +94,7 @@ class ProgressBar(Callback):
         count = f"{self.done:{len(str(self.batches))}}/{self.batches}"
         fields = self._fields(seconds, logs)
         for beside in (fields, [field for field in fields if not field.startswith("val_")]):
-            room = columns - _width(" - ".join([count, *beside])) - len(" []")
+            room = columns - width_of(" - ".join([count, *beside])) - len(" []")
             if room >= MIN_BAR_WIDTH:
                 count += f" [{_bar(self.done, self.batches, min(room, BAR_WIDTH))}]"
                 break
@@ -116,7 +116,7 @@ class _Painter:
         self.shown = 0  # columns in use
 
     def paint(self, row: str) -> None:
-        width = _width(row)
+        width = width_of(row)
         _write(self.stream, "\r" + row + " " * (self.shown - width))
         self.shown = width
 
@@ -222,7 +222,7 @@ def _bar(done: int, total: int, width: int) -> str:
     return ("=" * full)[:-1] + ">" * (full > 0) + "." * (width - full)
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Return the columns that ``text`` takes on a terminal: two for a Chinese character."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
@@ -231,7 +231,7 @@ def _fold(fields: list[str], columns: int) -> list[str]:
     """Join ``fields`` with " - " to rows of at most ``columns``, never dividing a field."""
     rows = fields[:1]
     for field in fields[1:]:
-        if _width(f"{rows[-1]} - {field}") <= columns:
+        if width_of(f"{rows[-1]} - {field}") <= columns:
             rows[-1] += f" - {field}"
         else:
             rows.append(f"  - {field}")

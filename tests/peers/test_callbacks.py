@@ -87,7 +87,8 @@ def test_model_checkpoint(tmp_path):
         saved = []
         for peer, suffix in ((False, ".fastnn"), (True, ".keras")):
             folder = tmp_path / f"{i}{suffix}"
-            run("ModelCheckpoint", {**options, "filepath": str(folder / ("{epoch:03d}" + suffix))}, monitor, values, peer)
+            options["filepath"] = str(folder / ("{epoch:03d}" + suffix))
+            run("ModelCheckpoint", options, monitor, values, peer)
             saved.append([name.split(".")[0] for name in sorted(os.listdir(folder))] if folder.exists() else [])
         assert saved[0] == saved[1], (options, monitor, values)
 
