@@ -88,6 +88,7 @@ def look_up(kind, name, table):
             return found
     from difflib import get_close_matches
 
+    name = name if len(str(name)) < 100 else f"{str(name)[:100]}..."
     near = get_close_matches(str(name).lower(), table, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")
