@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
+import math
 import os
 import sys
 import time
@@ -15,6 +15,7 @@ from .callbacks import Callback, printable
 
 # What is slow to import is imported in the function that needs it: `fastnn info` answers at once.
 
+DEFAULT_DATA = "mnist where it is found or can be fetched, otherwise sample"
 PREDICT_HELP = """\
 An image file of 28 x 28 pixels is taken as it is. In one of any other size the digit is looked for: it is cut out,
 scaled to 20 x 20 pixels and placed in the middle of 28 x 28, as the digits of MNIST were. Colours become grey, what
@@ -66,16 +67,18 @@ def _parser() -> _Parser:
     _add_training(sub)
 
     sub = command("evaluate", _evaluate, "Measure a saved network on the test images.")
-    sub.add_argument("model", metavar="MODEL", help="a file written by fastnn train --save")
-    _add_data(sub, "what the network was trained on")
+    sub.add_argument("model", metavar="MODEL", help="a file of fastnn train --save or model.save")
+    _add_data(sub, DEFAULT_DATA)
 
     sub = command("predict", _predict, "Say which digit is on an image.", PREDICT_HELP)
-    sub.add_argument("model", metavar="MODEL", help="a file written by fastnn train --save")
+    sub.add_argument("model", metavar="MODEL", help="a file of fastnn train --save or model.save")
     sub.add_argument("files", nargs="+", metavar="FILE", help="an image, or an array file .npy or .npz")
     sub.add_argument("--invert", choices=["auto", "yes", "no"], default="auto",
                      help="make dark digits on light ground light on dark; auto (default): where the border is light")
 
-    command("info", _info, "Show the version, instruction sets, threads, and where data are looked for.")
+    sub = command("info", _info, "Show the version, instruction sets, threads, and where data are looked for.",
+                  "With MODEL, show the layers of a saved network instead.")
+    sub.add_argument("model", metavar="MODEL", nargs="?", help="a file of fastnn train --save or model.save")
 
     sub = command("bench", _bench, "Compare fastnn with NumPy and with loops in Python on this machine.",
                   "Each operation of fastnn.ops beside NumPy, by size and element type: python -m fastnn.benchmark_ops")
@@ -87,7 +90,7 @@ def _parser() -> _Parser:
 
 
 def _add_training(sub: argparse.ArgumentParser) -> None:
-    _add_data(sub, "mnist where it is found or can be fetched, otherwise sample")
+    _add_data(sub, DEFAULT_DATA)
     sub.add_argument("--epochs", type=_positive, metavar="N", help="default: 5, or 10 on the sample")
     sub.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="default: %(default)s")
     sub.add_argument("--hidden", type=_positive, nargs="+", default=[512], metavar="UNITS",
@@ -96,7 +99,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="default: the optimizer's own")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0; the same seed, the same weights")
     _add_threads(sub)
-    sub.add_argument("--save", metavar="FILE", help="write the trained network to FILE, which ends in .npz")
+    sub.add_argument("--save", metavar="FILE", help="write the trained network to FILE, which ends in .fastnn")
     sub.add_argument("--verbose", type=int, choices=[0, 1, 2], default=1,
                      help="0: no progress, 1: a bar on a terminal (default), 2: one line an epoch")
 
@@ -141,7 +144,7 @@ def _train(args: argparse.Namespace) -> int:
         facts = info()
     weights = model.get_weights()
     if args.save:
-        _save(args.save, weights, {"inputs": x_train.shape[1], "layers": layers, "data": data})
+        model.save(args.save)
 
     result = {
         "data": data, "epochs": epochs, "learning_rate": optimizer.learning_rate,
@@ -155,18 +158,25 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    model, trained_on = _load_model(args.model)
-    _, _, x_test, y_test, data = _load_data(args.data or trained_on)
-    test = model.evaluate(x_test, y_test, return_dict=True)
-    result = {"model": args.model, "data": data, "test_loss": test["loss"], "test_accuracy": test["accuracy"]}
+    from .utils import to_categorical
+
+    model = _load_model(args.model)
+    if model.loss is None:
+        raise ValueError(f"{args.model} holds a model that is not compiled, so it has no loss to measure.")
+    _, _, x_test, y_test, data = _load_data(args.data)
+    if model.loss.name == "categorical_crossentropy":
+        y_test = to_categorical(y_test, model.output_shape[-1])
+    test = model.evaluate(_shaped(x_test, model, args.model), y_test, return_dict=True)
+    result = {"model": args.model, "data": data, **{f"test_{name}": value for name, value in test.items()}}
     return _report(args, result, [_test_line(test, len(x_test), data)])
 
 
 def _predict(args: argparse.Namespace) -> int:
-    model, _ = _load_model(args.model)
+    model = _load_model(args.model)
     rows = []
     for file in args.files:
-        outputs = model.predict(_read_images(file, args.invert).reshape(-1, 784))
+        outputs = model.predict(_shaped(_read_images(file, args.invert).reshape(-1, 784), model, args.model))
+        outputs = outputs.reshape(len(outputs), -1)
         for i, output in enumerate(outputs):
             rows.append({
                 "image": file if len(outputs) == 1 else f"{file}[{i}]", "digit": int(output.argmax()),
@@ -179,6 +189,8 @@ def _predict(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from . import info
 
+    if args.model:
+        return _info_of_model(args)
     facts = info()
     sets = ", ".join(name if supported else f"{name} (not on this CPU)" for name, supported in facts["isas"].items())
     lines = [
@@ -189,6 +201,19 @@ def _info(args: argparse.Namespace) -> int:
         *(f"  {place}" for place in facts["data"]),
     ]
     return _report(args, facts, lines)
+
+
+def _info_of_model(args: argparse.Namespace) -> int:
+    from .saving import load_model
+
+    model, lines = load_model(args.model), []  # type: ignore[var-annotated]
+    model.summary(print_fn=lines.append)
+    result = {"model": args.model, "params": model.count_params(), **json.loads(model.to_json())}
+    if model.loss is not None:
+        steps = model.optimizer.iterations
+        lines.append(f"Compiled: {model.optimizer.name}, {model.loss.name}; trained for {steps} steps")
+        result |= {"optimizer": model.optimizer.name, "loss": model.loss.name, "steps": steps}
+    return _report(args, result, lines)
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -272,47 +297,31 @@ def _build(inputs: int, layers: list[Any], optimizer: Any = "rmsprop") -> Any:
 def _check_save(file: str | None) -> None:
     """Raise what would otherwise be noticed only after the training."""
     if file is not None:
+        from .saving import MODELS
+
         folder = os.path.dirname(os.path.abspath(file))
-        if not file.endswith(".npz"):
-            raise ValueError(f"--save {file}: the name has to end in .npz")
+        if not file.lower().endswith(tuple(MODELS)):
+            raise ValueError(f"--save {file}: the name has to end in {' or '.join(MODELS)}")
         if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(file):
             raise ValueError(f"--save {file}: no file can be written there. Check that the folder {folder} exists")
 
 
-def _save(file: str, weights: list[Any], architecture: dict[str, Any]) -> None:
-    """Write through a temporary file beside it: ``file`` is never half written."""
-    import numpy as np
+def _load_model(file: str) -> Any:
+    from .saving import load_model
 
-    temporary = f"{file}.{os.getpid()}.part"
-    arrays = {f"weight_{i}": weight for i, weight in enumerate(weights)}
-    try:
-        with open(temporary, "xb") as stream:
-            np.savez(stream, architecture=np.array(json.dumps(architecture)), **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    model = load_model(file)
+    if not model.built or not model.layers:
+        raise ValueError(f"{file} holds a model that does not know the shape of its input. Train it, then save it.")
+    return model
 
 
-def _load_model(file: str) -> tuple[Any, str]:
-    """Return the model saved in ``file`` and the name of the data it was trained on."""
-    arrays = _read_arrays(file)
-    try:
-        architecture = json.loads(str(arrays.pop("architecture")))
-        inputs, layers = architecture["inputs"], architecture["layers"]
-        weights = [arrays[f"weight_{i}"] for i in range(2 * len(layers))]
-        sizes = itertools.pairwise([inputs, *(units for units, _ in layers)])
-        if [weight.shape for weight in weights] != [shape for i, o in sizes for shape in ((i, o), (o,))]:
-            raise ValueError("its weights have other shapes than its layers")
-        model = _build(inputs, layers)
-        model.set_weights(weights)
-        return model, architecture["data"]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{file} is not a model written by fastnn train --save ({problem}).") from error
+def _shaped(images: Any, model: Any, file: str) -> Any:
+    """Return rows of pixels (n, I) in the shape that the model takes."""
+    shape = model.input_shape[1:]
+    if math.prod(shape) != images.shape[1]:
+        raise ValueError(f"{file} holds a model for inputs of shape {shape}; an image here has "
+                         f"{images.shape[1]} pixels.")
+    return images.reshape(-1, *shape)
 
 
 # Images: float32 from 0 to 1, light digits on dark ground, as in MNIST
@@ -367,7 +376,9 @@ def _sha256(weights: list[Any]) -> str:
 
 
 def _test_line(test: dict[str, float], images: int, data: str) -> str:
-    return f"Test accuracy: {test['accuracy']:.4f}, loss: {test['loss']:.4f} ({images} test images of {data})"
+    numbers = {"accuracy": test.get("accuracy", test.get("acc")), **test}
+    named = ", ".join(f"{name}: {value:.4f}" for name, value in numbers.items() if value is not None and name != "acc")
+    return f"Test {named} ({images} test images of {data})"
 
 
 def _report(args: argparse.Namespace, result: dict[str, Any], lines: list[str]) -> int:

@@ -1,4 +1,5 @@
 """From what users pass as x and y to the arrays that the compiled loop reads, checked before anything has changed."""
+import math
 import numbers
 import warnings
 
@@ -105,10 +106,13 @@ def as_rows(out, units):
     return out.reshape(-1, units)
 
 
-def as_targets(y, n, shape, loss, dtype):
-    """y as (n, units) numbers for outputs of `shape`, or as int64 labels (n,) for the sparse loss."""
+def as_targets(y, n, shape, loss, dtype, measured=True):
+    """y as (n, units) numbers for outputs of `shape`, or as int64 labels (n,) for the sparse loss.
+
+    measured: whether the compiled loop reads y, which for a loss of one's own, that takes any numbers, only metrics ask.
+    """
     units = int(np.prod(shape))
-    if len(shape) > 1 and loss.kernel == "categorical_crossentropy":
+    if len(shape) > 1 and loss.classes:
         raise ValueError(f"loss='{loss.name}' needs outputs of one axis, (batch, classes), but the model's "
                          f"have the shape {tuple(shape)}. Add layers.Flatten().")
     if y is None:
@@ -117,19 +121,72 @@ def as_targets(y, n, shape, loss, dtype):
     if y.ndim < 1 or len(y) != n:
         raise ValueError(f"x and y must have the same number of samples, received {n} and "
                          f"{len(y) if y.ndim else 'a single number'}.")
-    if loss.name == "sparse_categorical_crossentropy":
+    labels = (y.ndim == 1 or y.shape[1:] == (1,)) and units > 1
+    if loss.sparse or labels and not loss.kernel and measured:
         return sparse_targets(y, units)
-    if loss.kernel == "categorical_crossentropy" and (y.ndim == 1 or y.shape[1:] == (1,)) and units > 1:
-        labels = f" with integer labels {y.min()}-{y.max()}" if y.dtype.kind in "iu" else ""
-        raise ValueError(f"y has shape {y.shape}{labels}, but loss='{loss.name}' expects one row per sample with "
+    if loss.classes and labels:
+        named = f" with integer labels {y.min()}-{y.max()}" if y.dtype.kind in "iu" else ""
+        raise ValueError(f"y has shape {y.shape}{named}, but loss='{loss.name}' expects one row per sample with "
                          f"{units} columns. Use y = to_categorical(y), or loss='sparse_categorical_crossentropy'.")
     y = as_numbers(y, "y", dtype)
+    if not loss.kernel and not measured and y.shape[1:] != tuple(shape):
+        return np.require(y, None, "CA")
     if y.ndim == 1 and units == 1:
         y = y[:, None]
     if y.shape != (n, *shape):
         raise ValueError(f"y has shape {y.shape}, but the model's output is {(n, *shape)}: one row per sample, one "
                          "column per output unit. Change y, or the units of the last layer.")
     return np.require(y, None, "CA").reshape(n, units)
+
+
+def as_weights(sample_weight, class_weight, y, units, dtype):
+    """The weight of each sample (n,), given or by the class that y names, or None."""
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError("Received both sample_weight and class_weight. Multiply the class's weight into sample_weight, "
+                         "and pass that alone.")
+    if class_weight is not None:
+        return weights_by_class(class_weight, y, units).astype(dtype)
+    if sample_weight is None:
+        return None
+    weights = as_numbers(sample_weight, "sample_weight", dtype)
+    if weights.shape not in ((len(y),), (len(y), 1)):
+        raise ValueError(f"sample_weight must hold one number for each of the {len(y)} samples, shape ({len(y)},), "
+                         f"received shape {weights.shape}.")
+    if not np.isfinite(weights).all():
+        raise ValueError("sample_weight holds NaN or infinity. Use 0 for samples that must not count.")
+    return np.require(weights.ravel(), dtype, "CA")
+
+
+def weights_by_class(class_weight, y, units):
+    """class_weight[label], 1 where it names none, for y as as_targets() gives it."""
+    classes = max(units, 2)
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight must be a dict from labels to weights such as {{0: 1.0, 1: 5.0}}, received "
+                        f"{class_weight!r}.")
+    table = np.ones(classes)
+    for label, weight in class_weight.items():
+        if isinstance(label, bool) or not isinstance(label, numbers.Integral) or not 0 <= label < classes:
+            raise ValueError(f"class_weight has the key {label!r}, but the labels are the integers 0 to {classes - 1}.")
+        if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not math.isfinite(weight):
+            raise ValueError(f"class_weight must give class {label} a finite number, received {weight!r}.")
+        table[label] = weight
+    labels = y if y.ndim == 1 else y[:, 0] if y.shape[1] == 1 else y.argmax(1)
+    whole = np.asarray(labels).astype("int64")
+    if not (np.array_equal(whole, labels) and np.isin(whole, np.arange(classes)).all()):
+        raise ValueError(f"class_weight needs a y that names classes 0 to {classes - 1}, but y holds other numbers. "
+                         "Use sample_weight.")
+    return table[whole]
+
+
+def must_stay_mapped(x, dtype=None):
+    """Whether x lies in a file and can't be read where it is, so that it must be converted batch by batch."""
+    base = x
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            readable = x.dtype.isnative and x.dtype in (np.uint8, np.float32, np.float64) and x.flags.c_contiguous
+            return not (readable and x.flags.aligned)
+        base = base.base
+    return False
 
 
 def sparse_targets(y, units):
@@ -146,23 +203,25 @@ def sparse_targets(y, units):
 
 
 def warn_of_bytes(x):
-    values = x.value if isinstance(x, _core.SparseRows) else x
+    values = x.value if isinstance(x, _core.SparseRows) else x[:1000]
     if values.dtype == np.uint8 and values.max(initial=0) > 1:
         warnings.warn("x holds uint8 values from 0 to 255. Networks train better on small numbers: "
                       "x = x.astype('float32') / 255.", stacklevel=3)
 
 
-def split(x, y, share, classes):
-    """The last `share` of the rows, as they stand, for validation: ((x, y), (x_val, y_val)).  classes: y names some."""
+def split(rows, share, classes):
+    """The last `share` of the rows, as they stand, for validation: two Rows.  classes: y names some."""
     if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 < share < 1:
         raise ValueError(f"validation_split must be a number between 0 and 1, received {share!r}.")
-    kept = int(len(x) * (1 - share))
-    if kept == 0 or kept == len(x):
-        raise ValueError(f"validation_split={share} of {len(x)} samples leaves no sample on one side. "
+    n, y = rows.count, rows.y
+    kept = int(n * (1 - share))
+    if kept == 0 or kept == n:
+        raise ValueError(f"validation_split={share} of {n} samples leaves no sample on one side. "
                          "Use another share, or validation_data=(x, y).")
-    named = y if y.ndim == 1 or y.shape[1] == 1 else y.argmax(1)
-    new = np.setdiff1d(named[kept:], named[:kept]) if classes else []
-    if len(new):
-        warnings.warn(f"validation_split takes the last {len(x) - kept} rows as they stand, and class {new[0]:g} "
-                      "occurs only there. Shuffle x and y together first, or use validation_data.", stacklevel=3)
-    return (x[:kept], y[:kept]), (x[kept:], y[kept:])
+    if classes:
+        named = y if y.ndim == 1 or y.shape[1] == 1 else y.argmax(1)
+        new = np.setdiff1d(named[kept:], named[:kept])
+        if len(new):
+            warnings.warn(f"validation_split takes the last {n - kept} rows as they stand, and class {new[0]:g} "
+                          "occurs only there. Shuffle x and y together first, or use validation_data.", stacklevel=4)
+    return rows.part(slice(kept)), rows.part(slice(kept, n))

@@ -1,12 +1,10 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
 import math
 
-import numpy as np
-
 from . import _core, inputs, saving
 from .layers import Flatten, Input, Layer, Rescaling
 from .layers import get as get_layer
-from .layers.base import pass_through
+from .layers.base import overwrite_all, pass_through
 from .saving import load_model, save_model
 from .training import Trainer
 from .utils import as_list, described, next_model_seed
@@ -27,7 +25,7 @@ class Sequential(Trainer):
 
         self.name, self.layers = name, []
         self.optimizer = self.loss = None
-        self.metrics, self.metrics_names = [], ["loss"]
+        self.metrics, self.weighted_metrics, self.metrics_names = [], [], ["loss"]
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
@@ -125,7 +123,7 @@ class Sequential(Trainer):
             self._stages = [(layer, layer.stages()) for layer in self.layers]
             stages = [stage for _, those in self._stages for stage in those] or pass_through(self.layers[-1])
             scale = math.prod(layer.scale for layer in self.layers)
-            self._network = _core.Network(stages, *self._measures(stages), scale)
+            self._network = _core.Network(stages, scale=scale, **self._measures(stages))
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network
 
@@ -140,12 +138,14 @@ class Sequential(Trainer):
 
     # Asking
 
-    def predict(self, x, batch_size=None, verbose=0, out=None):
+    def predict(self, x, batch_size=None, verbose=0, out=None, callbacks=None):
         """The outputs (n, units) for x (n, *input_shape), which may be sparse; the same bits for any batch size.
 
-        out: an array of that shape and the model's dtype that takes the result.  batch_size and verbose are
-        accepted for Keras' sake and change nothing.
+        out: an array of that shape and the model's dtype that takes the result.  callbacks: whose hooks on_predict_...
+        are called, with batches of batch_size.  verbose is accepted for Keras' sake and changes nothing.
         """
+        if callbacks:
+            return self._predict_telling(x, batch_size, callbacks, out)
         network = self._network or self._compiled_network()
         if self._plain and network.fits(x):
             return network.predict(x, out)
@@ -187,33 +187,43 @@ class Sequential(Trainer):
 
     def set_weights(self, weights):
         """Overwrite the parameters with arrays of the same shapes, in the order of get_weights()."""
-        mine, given = self.weights, [np.asarray(w) for w in weights]
-        if [w.shape for w in given] != [w.shape for w in mine]:
-            raise ValueError(f"set_weights expects arrays of shapes {[w.shape for w in mine]}, "
-                             f"received {[w.shape for w in given]}.")
-        for new in given:
-            if new.dtype.kind not in "iuf":
-                raise TypeError(f"set_weights expects real numbers, received dtype {new.dtype}.")
-        for old, new in zip(mine, given, strict=True):
-            old[...] = new
+        overwrite_all(self.weights, weights)
 
     def count_params(self):
         """How many numbers the model learns."""
         return sum(layer.count_params() for layer in self.layers)
 
-    def summary(self, print_fn=None):
-        """A table of the layers, their output shapes and parameters, line by line to print_fn (print)."""
-        rows = [("Layer (type)", "Output Shape", "Param #")]
-        for layer in self.layers:
-            shape = f"(None, {', '.join(map(str, layer.output_shape))})" if layer.built else "?"
-            rows.append((f"{layer.name} ({type(layer).__name__})", shape, f"{layer.count_params():,}"))
-        left, middle = (max(len(row[i]) for row in rows) + 4 for i in (0, 1))
-        lines = [f"{a:<{left}}{b:<{middle}}{c:>10}" for a, b, c in rows]
-        rule = "=" * len(lines[0])
-        size = sum(weight.nbytes for weight in self.weights)
-        for line in (f'Model: "{self.name}"', rule, lines[0], rule, *lines[1:], rule,
-                     f"Total params: {self.count_params():,} ({size / 1024:,.2f} KB)"):
+    def summary(self, line_length=None, print_fn=None, show_trainable=False):
+        """A table of the layers, their output shapes and parameters, line by line to print_fn (print).
+
+        line_length: columns of the table; by default as many as it needs, at most those of the terminal.
+        show_trainable: a column that tells whether fit() moves the layer's weights.
+        """
+        from .summaries import table
+
+        for line in table(self, line_length, show_trainable):
             (print_fn or print)(line)
+
+    def get_layer(self, name=None, index=None):
+        """The layer of a name, or at an index."""
+        if (name is None) == (index is None):
+            raise ValueError("get_layer() takes a name or an index.")
+        if index is not None:
+            count = len(self.layers)
+            if not -count <= index < count:
+                raise ValueError(f"There is no layer {index}: the model has {count}.")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"There is no layer {name!r}. There are: {', '.join(layer.name for layer in self.layers)}.")
+
+    def pop(self):
+        """Take the last layer off, and return it."""
+        if not self.layers:
+            raise ValueError("The model has no layers to take off.")
+        self._network = None
+        return self.layers.pop()
 
 
 def clone_model(model):

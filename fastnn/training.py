@@ -1,66 +1,151 @@
 """Trainer: compile, fit and evaluate, for whatever has layers and compiled stages."""
+import math
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
 
-from . import _core, callbacks, inputs, losses, optimizers
+from . import inputs, losses, optimizers
+from .batches import Arrays, Batches, Mapped, Rows, are_batches
+from .callbacks import Callback, History, ProgressBar
 from .layers import Dense, Flatten, Input, Rescaling
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
+MOST_KEPT = 2**18       # outputs between two times that metrics are told some
+
+
+class NotFinite(RuntimeError):
+    """A loss that is NaN or infinite, at a batch of an epoch."""
+
+    def __init__(self, message, batch):
+        super().__init__(message)
+        self.batch = batch
+
+
+class Place:
+    """Where fit() stands: the batches that are done of an epoch, the samples seen and totals, and where in the order
+    of the source the epoch began."""
+
+    def __init__(self, epoch, begun=None, done=0, steps=None, seen=0, totals=()):
+        self.epoch, self.begun, self.done, self.steps, self.seen, self.totals = epoch, begun, done, steps, seen, totals
+
+    def as_data(self):
+        return {**vars(self), "totals": [float(total) for total in self.totals]}
 
 
 class Trainer:
     """What a model is trained and measured with."""
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=()):
+    def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=()):
         """Choose what training minimises, how, and what it reports: names or objects of fastnn.optimizers, losses
-        and metrics."""
+        and metrics, or functions of (y_true, y_pred).  weighted_metrics heed the weights of samples."""
         if loss is None:
             raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
-        chosen = optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)]
-        self.optimizer, self.loss, self.metrics = chosen
-        self.metrics_names = ["loss", *(metric.name for metric in self.metrics)]
+        chosen = (optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)],
+                  [get_metric(m) for m in as_list(weighted_metrics)])
+        self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
+        self.metrics_names = ["loss"]
+        for metric in self.metrics + self.weighted_metrics:
+            again = self.metrics_names.count(metric.name) + sum(
+                name == f"{metric.name}_{i}" for i, name in enumerate(self.metrics_names))
+            self.metrics_names.append(f"{metric.name}_{again}" if again else metric.name)
         self._network = None
 
     def _measures(self, stages):
+        """The words of the compiled network that say what it minimises and reports."""
+        self._told = []         # metrics that are told y_true and y_pred, and whether weights too
         if self.loss is None:
-            return None, []
+            return {}
         units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
-        fused = self.loss.fused if len(stages) > 1 else {}
-        kernel = fused.get(last, self.loss.kernel)
-        return kernel, [metric.kernel_for(units) for metric in self.metrics]
+        self._told = [(metric, False) for metric in self.metrics if metric.kernel_for(units) is None]
+        self._told += [(metric, True) for metric in self.weighted_metrics]
+        kernels = [metric.kernel_for(units) for metric in self.metrics]
+        if not self.loss.kernel:
+            kernel = losses.Criterion(self.loss, self.layers[-1].output_shape)
+        elif self.loss.from_logits:
+            kernel = self.loss.measure
+            if last in self.loss.fused:
+                warnings.warn(f"loss={self.loss.name!r} with from_logits=True, but the last layer gives no logits: it "
+                              f"ends in {last!r}. Leave from_logits out, or that activation.", stacklevel=5)
+        else:
+            kernel = self.loss.fused.get(last, self.loss.measure) if len(stages) > 1 else self.loss.measure
+        return {"loss": kernel, "metrics": [kernel for kernel in kernels if kernel is not None],
+                "smoothing": self.loss.label_smoothing, "from_logits": self.loss.from_logits}
 
     # Training
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
-            validation_data=None, shuffle=True, initial_epoch=0):
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1):
         """Train for epochs initial_epoch + 1 to epochs; returns a History whose `history` is a dict of lists.
 
         x: (n, *input_shape), uint8 or any real dtype, used where it is without a copy if it is C-contiguous uint8,
         float32 or float64; the arithmetic is in the model's dtype.  A SciPy sparse x, CSR best, is never made dense and
         gives the bits of the dense one; its first computing layer must be Dense.  y: (n, outputs), or labels (n,) for
-        sparse_categorical_crossentropy.  batch_size: 32 by default; the last batch may be smaller.
+        sparse_categorical_crossentropy.  A np.memmap may be larger than memory.  batch_size: 32 by default; the last
+        batch may be smaller.
+
+        Or x alone gives batches (x, y) or (x, y, sample_weight): a generator, which goes on where the last epoch ended,
+        any iterable, or an object with __len__ and __getitem__ such as keras.utils.PyDataset, whose batches are
+        shuffled.
+
+        sample_weight: (n,), multiplies each sample's loss.  class_weight: {label: weight}, does so by class.
         verbose: 'auto' or 1 shows progress, 2 a line an epoch, 0 nothing.  validation_split: the share of the last
-        rows that is kept for validation, taken before shuffling.  validation_data: (x, y) to validate on.
+        rows that is kept for validation, taken before shuffling.  validation_data: (x, y), (x, y, sample_weight) or
+        batches to validate on, after every validation_freq-th epoch or after those in a list.  steps_per_epoch,
+        validation_steps: batches of an epoch, of a validation; by default all.
+
         Raises RuntimeError before compile(), during another fit(), and when the loss is not finite: the weights are
         then those of the last step before.  Ctrl-C stops between two steps.
         """
         extra = _checked(callbacks)
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
-        initial_epoch = whole_number("initial_epoch", initial_epoch, 0)
-        epochs = whole_number("epochs", epochs, 0)
-        x, y = self._data(x, y, "fit")
-        if not any(isinstance(layer, Rescaling) for layer in self.layers):
-            inputs.warn_of_bytes(x)
+        held_size = whole_number("validation_batch_size",
+                                 batch_size if validation_batch_size is None else validation_batch_size, 1)
+        epochs = range(whole_number("initial_epoch", initial_epoch, 0), whole_number("epochs", epochs, 0))
+        steps, held_steps = _steps("steps_per_epoch", steps_per_epoch), _steps("validation_steps", validation_steps)
+        validates = _validates(validation_freq)
+        source = self._source("fit", batch_size, steps, x, y, sample_weight, class_weight)
+        if type(source) is Arrays and not any(isinstance(layer, Rescaling) for layer in self.layers):
+            inputs.warn_of_bytes(source.rows.x)
         held = None
         if validation_data is not None:
-            held = self._validation(validation_data)
+            held = self._validation(validation_data, held_size, held_steps)
         elif validation_split:
-            (x, y), held = inputs.split(x, y, validation_split, "crossentropy" in self.loss.name)
+            source, held = self._split(source, validation_split, held_size, held_steps)
         with self._alone():
-            return self._fit(x, y, held, batch_size, range(initial_epoch, epochs), shuffle, verbose, extra)
+            return self._fit(source, held, validates, epochs, shuffle, verbose, extra)
+
+    def _source(self, caller, batch_size, steps, x, y, sample_weight=None, class_weight=None):
+        """Where the batches come from, and the model built for them."""
+        self._require_compiled(caller)
+        if are_batches(x, y):
+            if y is not None or sample_weight is not None:
+                raise ValueError("x gives batches, so y and sample_weight must be left out: let each batch be "
+                                 "(x, y) or (x, y, sample_weight).")
+            return Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
+        if inputs.must_stay_mapped(x) or inputs.must_stay_mapped(y):
+            return self._mapped(batch_size, steps, x, y, sample_weight, class_weight)
+        rows = self._rows(x, y, sample_weight, class_weight)
+        return Arrays(rows, batch_size, steps)
+
+    def _mapped(self, batch_size, steps, x, y, sample_weight, class_weight):
+        x, y = (part if inputs.is_sparse(part) else np.asarray(part) for part in (x, y))
+        if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
+            raise ValueError(f"x and y must have the same number of samples, received {len(x)} and {len(y)}.")
+        self._rows(x[:1], y[:1], None, class_weight)
+        weights = inputs.as_weights(sample_weight, class_weight, y, 1, self.dtype) if class_weight is None else None
+        return Mapped(Rows(x, y, weights), batch_size, steps,
+                      lambda x, y, weights: self._rows(x, y, weights, class_weight))
+
+    def _split(self, source, share, batch_size, steps):
+        if isinstance(source, Batches):
+            raise ValueError("validation_split needs arrays, but x gives batches. Use validation_data.")
+        classes = (self.loss.classes or "crossentropy" in self.loss.name) and not isinstance(source, Mapped)
+        trained, held = inputs.split(source.rows, share, classes)
+        return source.of(trained), source.of(held, batch_size, steps)
 
     @contextmanager
     def _alone(self):
@@ -72,76 +157,133 @@ class Trainer:
         finally:
             self._fitting.release()
 
-    def _fit(self, x, y, held, batch_size, epochs, shuffle, verbose, extra):
+    def _fit(self, source, held, validates, epochs, shuffle, verbose, extra):
         self._bind_optimizer()
         self.stop_training = False
-        history = callbacks.History()
-        bar = [callbacks.ProgressBar(verbose)] if verbose not in (0, False) else []
-        everyone = [*extra, *bar, history]
-        batches = -(-len(x) // batch_size)
-        for callback in everyone:
-            callback.set_model(self)
-            callback.set_params({"epochs": epochs.stop, "steps": batches, "verbose": verbose, "samples": len(x)})
+        history = History()
+        bar = [ProgressBar(verbose)] if verbose not in (0, False) else []
+        everyone = self._introduced([*extra, *bar, history], epochs=epochs.stop, steps=source.steps, verbose=verbose,
+                                    samples=source.samples)
         try:
-            self._fit_epochs(x, y, held, batch_size, epochs, shuffle, everyone)
+            self._fit_epochs(source, held, validates, epochs, shuffle, everyone)
         finally:
             _tell(bar, "on_train_end")          # ends a half-drawn line, also after an error or Ctrl-C
         return history
 
-    def _fit_epochs(self, x, y, held, batch_size, epochs, shuffle, everyone):
-        _tell(everyone, "on_train_begin", {})
-        logs = {}
-        for epoch in epochs:
+    def _fit_epochs(self, source, held, validates, epochs, shuffle, everyone):
+        self.place = Place(epochs.start)
+        _tell(everyone, "on_train_begin", {})       # BackupAndRestore may set another place
+        seed, logs = self._seed if shuffle else None, {}
+        source.go_to(self.place.begun, seed)
+        for epoch in range(max(epochs.start, self.place.epoch), epochs.stop):
             _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
-            order = _core.permutation(len(x), self._seed, position) if shuffle else None
-            logs = self._train_epoch(x, y, order, batch_size, epoch, everyone)
+            logs = self._train_epoch(source, seed, position, epoch, everyone)
             self._epochs = position + 1
-            if held is not None:
-                _tell(everyone, "on_test_begin", {})
-                measured = self._evaluate(*held, batch_size)
-                _tell(everyone, "on_test_end", measured)
+            if held is not None and validates(epoch):
+                measured = self._evaluate(held, everyone)
                 logs |= {f"val_{key}": value for key, value in measured.items()}
+            self.place = Place(epoch + 1, source.begun())
             _tell(everyone, "on_epoch_end", epoch, logs)
             if self.stop_training:
                 break
         _tell(everyone, "on_train_end", logs)
 
-    def _train_epoch(self, x, y, order, batch_size, epoch, everyone):
-        batch_size = min(batch_size, len(x))
-        batches, first, logs = -(-len(x) // batch_size), 0, {}
-        totals = np.zeros(len(self.metrics_names))
+    def _train_epoch(self, source, seed, position, epoch, everyone):
+        totals, place = self._resumed(source, epoch)
+        seen, done, skipped = place.seen, place.done, place.done
+        logs = self._logs(totals, seen) if done else {}
         by_batch = any(callback.wants_batches for callback in everyone)
         watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
-        while first < batches and not self.stop_training:
-            if by_batch:
-                _tell(everyone, "on_train_batch_begin", first, {})
-            first = self._train(x, y, order, first, first + 1 if by_batch else batches, batch_size, totals, epoch)
-            logs = self._logs(totals, min(first * batch_size, len(x)))
-            if by_batch:
-                _tell(everyone, "on_train_batch_end", first - 1, dict(logs))
-            for callback in watchers:
-                callback.on_progress(first, batches, logs)
+        for rows, order, size, first, last in source.epoch(seed, position):
+            first, skipped = min(first + skipped, last), max(first + skipped - last, 0)
+            while first < last and not self.stop_training:
+                if by_batch:
+                    _tell(everyone, "on_train_batch_begin", done, {})
+                try:
+                    reached = self._train(rows, order, size, first, first + 1 if by_batch else last, totals, epoch,
+                                          done)
+                except NotFinite as error:
+                    if not any([callback.ends_quietly(error.batch) for callback in everyone]):
+                        raise
+                    return {**logs, "loss": math.nan}
+                seen += min(reached * size, rows.count) - first * size
+                done, first = done + reached - first, reached
+                logs = self._logs(totals, seen)
+                place.done, place.seen, place.totals = done, seen, totals
+                if by_batch:
+                    _tell(everyone, "on_train_batch_end", done - 1, dict(logs))
+                for callback in watchers:
+                    callback.on_progress(done, source.steps or done, logs)
+            if self.stop_training:
+                break
+        self.stop_training |= not done
         return logs
 
-    def _train(self, x, y, order, first, last, batch_size, totals, epoch=0):
+    def _resumed(self, source, epoch):
+        """Totals and place at the beginning of an epoch, or within it where fit() was resumed there."""
+        totals, place = self._begin(), self.place
+        if place.epoch != epoch or not place.done:
+            self.place = place = Place(epoch, source.begun(), steps=source.steps)
+        elif (place.steps, len(place.totals)) != (source.steps, len(totals)):
+            raise ValueError(f"The backup was made in a training of {place.steps} batches an epoch that reported "
+                             f"{len(place.totals)} numbers; this one has {source.steps} and {len(totals)}. Pass the "
+                             "same data, batch_size and metrics, or remove the backup.")
+        else:
+            totals[...] = place.totals
+        return totals, place
+
+    def _begin(self):
+        """Sums for the loss and the compiled metrics, and the other metrics begun anew."""
+        for metric, _ in self._told:
+            metric.reset_state()
+        return np.zeros(len(self.metrics_names) - len(self._told))
+
+    def _train(self, rows, order, batch_size, first, last, totals, epoch=0, done=0):
         """Batches first .. last - 1, or as many as a tenth of a second holds; returns the number reached."""
-        network, rule = self._network, self.optimizer.rule()
+        rule = self.optimizer.rule()
         if rule is None:
             last = first + 1
         try:
-            reached, finite = network.run(x, y, order, first, last, batch_size, totals, rule, True,
-                                          SECONDS_BETWEEN_REPORTS, self.optimizer.iterations)
+            reached, finite = self._run(rows, order, batch_size, first, last, totals, rule, True,
+                                        SECONDS_BETWEEN_REPORTS, self.optimizer.iterations)
         finally:
             if rule is not None:
                 self.optimizer.iterations = rule.step
         if not finite:
-            raise RuntimeError(self._blame(epoch, reached, batch_size))
+            raise NotFinite(self._blame(epoch, done + reached - first), done + reached - first)
         if rule is None:
             moved = [stage for stage in self._learners() if not stage.frozen]
             self.optimizer.apply([g for stage in moved for g in stage.gradients],
                                  [w for stage in moved for w in stage.learned()])
         return reached
+
+    def _run(self, rows, order, batch_size, first, last, totals, *training):
+        """network.run(), after which the metrics that are told outputs have been told those of its batches."""
+        network = self._network
+        if not self._told:
+            return network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training, weights=rows.weights)
+        last = min(last, first + max(1, MOST_KEPT // (batch_size * network.units)))
+        outputs = np.empty((min(last * batch_size, rows.count) - first * batch_size, network.units), self.dtype)
+        # without training, all of them
+        reached, finite = network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training,
+                                      weights=rows.weights, outputs=outputs)
+        if finite:
+            chosen = slice(first * batch_size, reached * batch_size)
+            chosen = chosen if order is None else order[chosen]
+            y, weights = rows.y[chosen], None if rows.weights is None else rows.weights[chosen]
+            self._tell_metrics(y, outputs[:len(y)], weights, batch_size)
+        return reached, finite
+
+    def _tell_metrics(self, y, outputs, weights, batch_size):
+        shape = self.layers[-1].output_shape
+        outputs = outputs.reshape(-1, *shape)
+        y = y.reshape(outputs.shape) if y.size == outputs.size else y
+        for metric, weighted in self._told:
+            size = len(y) if metric.additive else batch_size
+            for at in range(0, len(y), size):
+                part = slice(at, at + size)
+                metric.update_state(y[part], outputs[part], weights[part] if weighted and weights is not None else None)
 
     def _learners(self):
         """The compiled stages with parameters, in the order of the weights."""
@@ -164,7 +306,7 @@ class Trainer:
             for stage in stages:
                 stage.frozen = not layer.trainable
 
-    def _blame(self, epoch, batch, batch_size):
+    def _blame(self, epoch, batch):
         """The message for a loss that is not finite, with the first layer whose output is not."""
         where = "the loss itself"
         layers = [layer for layer, stages in self._stages for _ in stages]
@@ -177,31 +319,45 @@ class Trainer:
                 "Use a smaller learning rate, scale x, and check that x and y hold no NaN or infinity.")
 
     def _logs(self, totals, seen):
-        return dict(zip(self.metrics_names, (totals / max(seen, 1)).tolist(), strict=True))
+        if not self._told:
+            values = (totals / max(seen, 1)).tolist()
+            return dict(zip(self.metrics_names, map(_finished, [None, *self.metrics], values), strict=True))
+        means, told = iter((totals / max(seen, 1)).tolist()), [metric for metric, _ in self._told]
+        logs = {"loss": next(means)}
+        for name, metric in zip(self.metrics_names[1:], self.metrics + self.weighted_metrics, strict=True):
+            logs[name] = metric.result() if any(metric is other for other in told) else metric.finish(next(means))
+        return logs
 
-    def _data(self, x, y, caller):
-        """x and y checked and ready for the compiled loop; an unbuilt model is built for x."""
+    def _require_compiled(self, caller):
         if self.loss is None:
             raise RuntimeError(f"Call compile(...) before {caller}().")
-        if x is None:
-            raise ValueError("x is missing: pass the samples, one row each.")
         if not self.layers:
             raise RuntimeError(f"Add layers before {caller}().")
+
+    def _rows(self, x, y, sample_weight=None, class_weight=None):
+        """Rows of x, y and weights checked and ready for the compiled loop; an unbuilt model is built for x."""
+        if x is None:
+            raise ValueError("x is missing: pass the samples, one row each.")
         shape = self.layers[0].input_shape or inputs.sample_shape(x)
         rows = self._inputs(x, shape)
         if not len(rows):
             raise ValueError(f"x holds no samples: its shape is {np.shape(x)}.")
-        y = inputs.as_targets(y, len(rows), self._shape_after(shape), self.loss, self.dtype)
+        after = self._shape_after(shape)
+        units = int(np.prod(after))
+        measured = any(metric.kernel_for(units) is not None for metric in self.metrics)
+        y = inputs.as_targets(y, len(rows), after, self.loss, self.dtype, measured)
+        weights = inputs.as_weights(sample_weight, class_weight, y, units, self.dtype)
         if not self.built:
             self.build(shape)
         self._compiled_network()
-        return rows, y
+        return Rows(rows, y, weights)
 
-    def _validation(self, data):
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise ValueError("validation_data must be a pair (x, y).")
+    def _validation(self, data, batch_size, steps):
+        parts = [data, None] if are_batches(data) and not isinstance(data, tuple) else data
+        if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
+            raise ValueError("validation_data must be a pair (x, y), (x, y, sample_weight), or batches of them.")
         try:
-            return self._data(*data, "fit")
+            return self._source("fit", batch_size, steps, *parts)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from error
 
@@ -221,42 +377,79 @@ class Trainer:
                                  "Dense layer first.")
         return inputs.as_inputs(x, shape, self.dtype, type(first).__name__)
 
-    def train_on_batch(self, x, y, return_dict=False):
-        """One step on all of x and y; returns the loss (and metrics) before the step."""
-        x, y = self._data(x, y, "train_on_batch")
-        totals = np.zeros(len(self.metrics_names))
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step on all of x and y; returns the loss (and metrics) of this batch before the step."""
+        self._require_compiled("train_on_batch")
+        rows = self._rows(x, y, sample_weight, class_weight)
+        totals = self._begin()
         with self._alone():
             self._bind_optimizer()
-            self._train(x, y, None, 0, 1, len(x), totals)
-        return self._result(self._logs(totals, len(x)), return_dict)
+            self._train(rows, None, rows.count, 0, 1, totals)
+        return self._result(self._logs(totals, rows.count), return_dict)
 
     # Measuring
 
-    def evaluate(self, x=None, y=None, batch_size=None, verbose=0, return_dict=False):
+    def evaluate(self, x=None, y=None, batch_size=None, verbose=0, sample_weight=None, steps=None, callbacks=None,
+                 return_dict=False):
         """The mean loss over x and y, and the metrics: a list in the order of metrics_names, or a dict.
 
-        The loss alone, as a float, where there are no metrics.  verbose: 1 shows one line.
+        The loss alone, as a float, where there are no metrics.  x, y, sample_weight: as in fit(), also batches.
+        steps: batches to take; by default all.  verbose: 1 shows one line.  callbacks: whose hooks on_test_... are
+        called.
         """
+        everyone = self._introduced(_checked(callbacks))
         batch_size = whole_number("batch_size", 32 if batch_size is None else batch_size, 1)
-        x, y = self._data(x, y, "evaluate")
-        bar = callbacks.ProgressBar(verbose) if verbose not in (0, "auto") else None
-        logs = self._evaluate(x, y, batch_size)
+        source = self._source("evaluate", batch_size, _steps("steps", steps), x, y, sample_weight)
+        bar = ProgressBar(verbose) if verbose not in (0, "auto") else None
+        logs = self._evaluate(source, everyone)
         if bar:
-            bar.on_test_result(-(-len(x) // batch_size), logs)
+            bar.on_test_result(source.steps, logs)
         return self._result(logs, return_dict)
 
-    def _evaluate(self, x, y, batch_size):
-        batch_size = min(batch_size, len(x))
-        totals = np.zeros(len(self.metrics_names))
-        network = self._compiled_network()
+    def _evaluate(self, source, everyone=()):
+        self._compiled_network()
         self._freeze()
-        network.run(x, y, None, 0, -(-len(x) // batch_size), batch_size, totals)
-        return self._logs(totals, len(x))
+        totals, seen, done, source.at = self._begin(), 0, 0, 0
+        by_batch = any(callback.wants("test") for callback in everyone)
+        _tell(everyone, "on_test_begin", {})
+        for rows, order, size, first, last in source.epoch():
+            while first < last:
+                if by_batch:
+                    _tell(everyone, "on_test_batch_begin", done, {})
+                reached, _ = self._run(rows, order, size, first, first + 1 if by_batch else last, totals)
+                seen += min(reached * size, rows.count) - first * size
+                done, first = done + reached - first, reached
+                if by_batch:
+                    _tell(everyone, "on_test_batch_end", done - 1, self._logs(totals, seen))
+        logs = self._logs(totals, seen)
+        _tell(everyone, "on_test_end", logs)
+        return logs
 
-    def test_on_batch(self, x, y, return_dict=False):
+    def _predict_telling(self, x, batch_size, extra, out):
+        """predict() that calls hooks, for each batch where one is overridden."""
+        everyone, n = self._introduced(_checked(extra)), np.shape(x)[0]
+        step = batch_size or 32 if any(callback.wants("predict") for callback in everyone) else max(n, 1)
+        _tell(everyone, "on_predict_begin", {})
+        parts = []
+        for batch, first in enumerate(range(0, n, step)):
+            _tell(everyone, "on_predict_batch_begin", batch, {})
+            parts.append(self.predict(x[first:first + step], out=None if out is None else out[first:first + step]))
+            _tell(everyone, "on_predict_batch_end", batch, {"outputs": parts[-1]})
+        _tell(everyone, "on_predict_end", {})
+        return np.concatenate(parts) if out is None else out
+
+    def _introduced(self, everyone, **params):
+        """The callbacks, each told of the model and of `params`."""
+        for callback in everyone:
+            callback.set_model(self)
+            callback.set_params(dict(params))
+        return everyone
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The loss (and metrics) of one batch."""
-        x, y = self._data(x, y, "test_on_batch")
-        return self._result(self._evaluate(x, y, len(x)), return_dict)
+        self._require_compiled("test_on_batch")
+        rows = self._rows(x, y, sample_weight)
+        return self._result(self._evaluate(Arrays(rows, rows.count)), return_dict)
 
     def _result(self, logs, return_dict):
         values = list(logs.values())
@@ -268,9 +461,26 @@ def _tell(everyone, hook, *arguments):
         getattr(callback, hook)(*arguments)
 
 
+def _finished(metric, mean):
+    return mean if metric is None else metric.finish(mean)
+
+
+def _steps(name, steps):
+    return None if steps is None else whole_number(name, steps, 1)
+
+
+def _validates(freq):
+    """Whether an epoch, counted from 0, ends with a validation."""
+    if isinstance(freq, (list, tuple, set, range)):
+        chosen = {whole_number("Each epoch in validation_freq", epoch, 1) for epoch in freq}
+        return lambda epoch: epoch + 1 in chosen
+    freq = whole_number("validation_freq", freq, 1)
+    return lambda epoch: (epoch + 1) % freq == 0
+
+
 def _checked(extra):
     extra = as_list(extra)
     for callback in extra:
-        if not isinstance(callback, callbacks.Callback):
+        if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be objects of fastnn.callbacks.Callback, received {callback!r}.")
     return extra

@@ -81,10 +81,14 @@ def as_list(value):
 
 def look_up(kind, name, table):
     """table[name], or a ValueError that names the nearest spelling and all there is."""
-    if isinstance(name, str) and name.lower() in table:
-        return table[name.lower()]
+    if isinstance(name, str):
+        classes = {thing.__name__.lower(): thing for thing in table.values()}
+        found = table.get(name.lower()) or classes.get(name.lower())
+        if found:
+            return found
     from difflib import get_close_matches
 
+    name = name if len(str(name)) < 100 else f"{str(name)[:100]}..."
     near = get_close_matches(str(name).lower(), table, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")

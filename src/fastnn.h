@@ -17,8 +17,9 @@ enum { FLOAT32, FLOAT64, DTYPES, INT32 = DTYPES, INT64, UINT8, ELEMENTS };   /* 
 enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS, EXP = ACTIVATIONS, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES };
 enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES };
 enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
-enum { MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY, LOSSES };
-enum { BINARY_MATCH, CATEGORICAL_MATCH, MATCHES };
+enum { MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQUARED_HINGE, CATEGORICAL_HINGE, COSINE_SIMILARITY,
+       BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY,
+       BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES };      /* the last two measure only, and give no gradient */
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
 enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS };
 
@@ -67,6 +68,18 @@ typedef struct {
     double l1, l2;
     int lasting;
 } fastnn_parameter;
+
+/* For each row of y_pred, y_true (rows, cols) its loss (rows) and, unless dout (rows, cols) is NULL, the gradient of
+ * scale * sum(loss).  dout may be y_true.  number: HUBER's delta, BINARY_ACCURACY's threshold, COSINE_SIMILARITY's sign.
+ * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities; SOFTMAX_ fills match (rows),
+ * where it is not NULL and dout is not y_true, on the way as CATEGORICAL_ACCURACY does. */
+typedef struct {
+    void *y_pred;
+    const void *y_true;
+    void *loss, *dout, *match;
+    double scale, number;
+    isize rows, cols;
+} fastnn_loss;
 
 typedef void (*unary_kernel)(const void *x, void *out, isize n);
 typedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n);
@@ -120,13 +133,7 @@ typedef struct {
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
     void (*column_entries)(const fastnn_entries *x, isize rows, isize cols, const fastnn_entries *out); /* x transposed */
 
-    /* losses: y_pred, y_true, dout (rows, cols), loss (rows); dout is the gradient of scale * sum(loss), or NULL.
-     * The two on logits (SIGMOID_, SOFTMAX_) also turn y_pred from logits into probabilities; SOFTMAX_ fills match
-     * (rows), where it is not NULL, on the way as CATEGORICAL_MATCH does. */
-    void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, void *match, double scale,
-                         isize rows, isize cols);
-    /* match[r] = 1 where prediction and truth name the same class, else 0 */
-    void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match, isize rows, isize cols);
+    void (*loss[LOSSES])(const fastnn_loss *p);
 
     /* gradient (n) and weight (n) in place: what comes before a rule */
     void (*prepare)(const fastnn_rule *rule, const fastnn_parameter *parameter, void *gradient, isize n);

@@ -10,9 +10,9 @@ cdef extern from "fastnn.h" nogil:
         EXP, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES
         ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES
         SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
-        MSE, MAE, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
-        LOSSES
-        BINARY_MATCH, CATEGORICAL_MATCH, MATCHES
+        MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQUARED_HINGE, CATEGORICAL_HINGE
+        COSINE_SIMILARITY, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
+        BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
         REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS
         SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
@@ -46,6 +46,15 @@ cdef extern from "fastnn.h" nogil:
         void *slot[2]
         double l1, l2
         int lasting
+
+    ctypedef struct fastnn_loss:
+        void *y_pred
+        const void *y_true
+        void *loss
+        void *dout
+        void *match
+        double scale, number
+        isize rows, cols
 
     ctypedef void (*unary_kernel)(const void *x, void *out, isize n) noexcept nogil
     ctypedef void (*binary_kernel)(const void *x, const void *y, void *out, isize n) noexcept nogil
@@ -89,10 +98,7 @@ cdef extern from "fastnn.h" nogil:
                              const fastnn_steps *out) noexcept nogil
         void (*column_entries)(const fastnn_entries *x, isize rows, isize cols,
                                const fastnn_entries *out) noexcept nogil
-        void (*loss[LOSSES])(void *y_pred, const void *y_true, void *loss, void *dout, void *match, double scale,
-                             isize rows, isize cols) noexcept nogil
-        void (*match[MATCHES])(const void *y_pred, const void *y_true, void *match,
-                               isize rows, isize cols) noexcept nogil
+        void (*loss[LOSSES])(const fastnn_loss *p) noexcept nogil
         void (*prepare)(const fastnn_rule *rule, const fastnn_parameter *parameter, void *gradient,
                         isize n) noexcept nogil
         void (*update)(const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,

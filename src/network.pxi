@@ -1,11 +1,5 @@
 # The list of stages and the one loop that runs it: batches of training and evaluation, and prediction.
 
-cdef object LOSS_NAMES = {
-    "mse": MSE, "mae": MAE, "binary_crossentropy": BINARY_CROSSENTROPY,
-    "categorical_crossentropy": CATEGORICAL_CROSSENTROPY, "sigmoid_crossentropy": SIGMOID_CROSSENTROPY,
-    "softmax_crossentropy": SOFTMAX_CROSSENTROPY}
-cdef object MATCH_NAMES = {"binary_accuracy": BINARY_MATCH, "categorical_accuracy": CATEGORICAL_MATCH}
-
 cdef enum:
     MOST_METRICS = 16
     LOSS_WORK = 50              # multiply-adds that one element of a loss is worth
@@ -25,6 +19,7 @@ cdef class Workspace:
     cdef char **value           # value[0] is the batch, value[i + 1] the output of stage i
     cdef char *gradient[2]
     cdef char *targets
+    cdef char *weights          # of the rows
     cdef char *losses
     cdef char *matches
     cdef int64_t *labels
@@ -45,7 +40,7 @@ cdef class Workspace:
         total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64 \
             + row_starts + column_starts
         if training:
-            total += 3 * side + 2 * rounded(rows * item) + rounded(rows * 8) \
+            total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) \
                 + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4) + rounded(widest * 4)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
@@ -63,6 +58,7 @@ cdef class Workspace:
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
+            self.weights, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
             self.current.columns.index = <int32_t *>at
             at += rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
@@ -149,68 +145,98 @@ cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogi
 
 cdef struct Measuring:
     const fastnn_kernels *kernels
+    Measure measure
     char *y_pred
     const char *y_true
+    char *truths                # takes them, where they are moved
+    char *logits                # takes a copy of y_pred, which becomes probabilities there, unless NULL
+    const char *weights         # of the rows, or NULL
     char *losses
     char *dout
     char *matches               # taken by the loss on its way, where that is not NULL
     isize rows, cols, item, grain
-    int kind
+    int dtype
 
 
 cdef void measure_some_rows(void *context, isize block, int worker) noexcept nogil:
     cdef Measuring *job = <Measuring *>context
     cdef isize row = block * job.grain, rows = min(job.grain, job.rows - row), at = row * job.cols * job.item
-    cdef char *dout = job.dout + at if job.dout != NULL else NULL
-    cdef char *losses = job.losses + row * job.item
     cdef char *matches = job.matches + row * job.item if job.matches != NULL else NULL
-    if job.kind < LOSSES:
-        job.kernels.loss[job.kind](job.y_pred + at, job.y_true + at, losses, dout, matches, 1.0 / job.rows, rows,
-                                   job.cols)
-    else:
-        job.kernels.match[job.kind - LOSSES](job.y_pred + at, job.y_true + at, losses, rows, job.cols)
+    cdef char *dout = job.dout + at if job.dout != NULL else NULL
+    cdef fastnn_loss loss = fastnn_loss(job.y_pred + at, job.y_true + at, job.losses + row * job.item, dout, matches,
+                                        1.0 / job.rows, job.measure.number, rows, job.cols)
+    if job.logits != NULL:
+        loss.y_pred = memcpy(job.logits + at, job.y_pred + at, <size_t>(rows * job.cols * job.item))
+    if job.measure.stretch != 1:
+        loss.y_true = job.truths + at
+        move_truths(&job.measure, job.dtype, job.y_true + at, job.truths + at, rows * job.cols)
+    job.kernels.loss[job.measure.kind](&loss)
+    if job.weights != NULL:
+        weigh(job.dtype, job.weights + row * job.item, job.losses + row * job.item, rows, 1)
+        if dout != NULL:
+            weigh(job.dtype, job.weights + row * job.item, dout, rows, job.cols)
+
+
+cdef void weigh(int dtype, const char *weights, void *x, isize rows, isize cols) noexcept nogil:
+    """x (rows, cols) *= weights (rows)"""
+    cdef fastnn_rows job = fastnn_rows(x, weights, x, rows, cols, cols, 1, cols, 1, 0)
+    elementwise_of(dtype).binary[MULTIPLY](&job)
 
 
 cdef class Network:
     """Stages in a row, and a loss on the last one's output.
 
     stages: list of Stage; the units of each are the inputs of the next.
-    loss: one of LOSS_NAMES or None; the two *_crossentropy losses on logits replace the last stage's activation.
-    metrics: names of LOSS_NAMES and MATCH_NAMES.  scale: multiplies the inputs as they are gathered.
+    loss: one of LOSS_NAMES, a pair of it and its number, a function, or None; the two *_crossentropy losses on logits
+    replace the last stage's activation, unless from_logits: then it computes them.  A function takes y_true, y_pred and
+    the rows' weights or None and gives the losses (B,) and dout (B, units), the gradient of their mean.
+    metrics: names of LOSS_NAMES, or such pairs.  scale: multiplies the inputs as they are gathered.
+    smoothing: of the truths that the loss sees.
     """
     cdef readonly list stages
     cdef list idle, idle_training   # workspaces for predict() and for run(), one for each call under way at once
     cdef Workspace last         # of the last batch that was run
     cdef readonly isize inputs, units, widest
-    cdef int dtype, loss, metric_count
-    cdef int metrics[MOST_METRICS]
+    cdef int dtype, metric_count
+    cdef Measure loss
+    cdef object criterion       # a loss that is a function
+    cdef Measure metrics[MOST_METRICS]
+    cdef bint from_logits
     cdef double scale
     cdef isize trained          # stages that run before the loss
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
     cdef isize last_rows
 
-    def __init__(self, list stages, loss=None, metrics=(), double scale=1):
+    def __init__(self, list stages, loss=None, metrics=(), double scale=1, double smoothing=0,
+                 bint from_logits=False):
         self.scale = scale
         self.stages, self.idle, self.idle_training = stages, [], []
         self.inputs, self.units = stages[0].inputs, stages[len(stages) - 1].units
         self.widest = max([self.inputs] + [stage.units for stage in stages])
         self.dtype = (<Stage>stages[0]).dtype
-        self.loss = -1 if loss is None else LOSS_NAMES[loss]
-        self.trained = len(stages) - (loss in ("softmax_crossentropy", "sigmoid_crossentropy"))
+        self.criterion, self.from_logits = loss, from_logits
+        self.loss.kind = CUSTOM
+        if isinstance(loss, (str, tuple)):
+            self.loss = measure_of(loss)
+            if smoothing:
+                self.loss = smoothed(self.loss, smoothing, self.units)
+        cdef bint fused = self.loss.kind == SOFTMAX_CROSSENTROPY or self.loss.kind == SIGMOID_CROSSENTROPY
+        self.trained = len(stages) - (fused and not from_logits)
         self.metric_count = len(metrics)
         self.skips = isinstance(stages[0], Dense) and (<Stage>stages[0]).units >= SKIP_UNITS
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
                                  "and all must be of one dtype.")
-        self.counts = loss == "softmax_crossentropy" and "categorical_accuracy" in metrics
+        self.counts = (self.loss.kind == SOFTMAX_CROSSENTROPY and self.loss.stretch == 1
+                       and "categorical_accuracy" in metrics)
         if self.trained == 0:
             raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
         if self.metric_count > MOST_METRICS:
             raise ValueError(f"At most {MOST_METRICS} metrics, received {self.metric_count}.")
         for i, name in enumerate(metrics):
-            self.metrics[i] = LOSS_NAMES[name] if name in LOSS_NAMES else LOSSES + MATCH_NAMES[name]
+            self.metrics[i] = measure_of(name)
 
     cdef Stage stage(self, isize i):
         return <Stage>self.stages[i]
@@ -378,12 +404,33 @@ cdef class Network:
                 stage.step_with(i, numbers)
         return 0
 
-    cdef double measure(self, Workspace space, isize rows, int kind, char *dout, char *matches) noexcept nogil:
-        """Sum over the batch's rows of a loss or a match; the gradient of its mean into dout unless that is NULL."""
+    cdef double measure(self, Workspace space, isize rows, const Measure *what, bint weighted, char *dout,
+                        char *matches) noexcept nogil:
+        """Sum over the batch's rows of a metric, or of the loss, and the gradient of its mean into dout unless that is
+        NULL."""
         cdef isize grain = grain_of(rows)
-        cdef Measuring job = Measuring(kernels_of(self.dtype), space.value[self.trained], space.targets, space.losses,
-                                       dout, matches, rows, self.units, item_size(self.dtype), grain, kind)
+        cdef bint loss = what == &self.loss
+        cdef Measuring job = Measuring(
+            kernels_of(self.dtype), fitted(what[0], self.dtype, space.targets, rows * self.units),
+            space.value[self.trained], space.targets, space.gradient[1], NULL, NULL, space.losses, dout, matches,
+            rows, self.units, item_size(self.dtype), grain, self.dtype)
+        if loss:
+            job.truths = space.gradient[0]
+            job.logits = space.gradient[1] if self.from_logits else NULL
+        if weighted:
+            job.weights = space.weights
         run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)
+        return self.sum_of(space.losses, rows)
+
+    cdef double measure_by_call(self, Workspace space, isize rows, y_true, weights) except? -1:
+        """The same of a loss that is a function, of the batch's own rows."""
+        cdef isize item = item_size(self.dtype)
+        cdef np.ndarray y_pred = empty((rows, self.units), self.dtype), losses, dout
+        memcpy(np.PyArray_DATA(y_pred), space.value[self.trained], <size_t>(rows * self.units * item))
+        y_pred.flags.writeable = False
+        losses, dout = self.criterion(y_true, y_pred, weights)
+        memcpy(space.losses, np.PyArray_DATA(losses), <size_t>(rows * item))
+        memcpy(space.gradient[0], np.PyArray_DATA(dout), <size_t>(rows * self.units * item))
         return self.sum_of(space.losses, rows)
 
     cdef double sum_of(self, const char *x, isize n) noexcept nogil:
@@ -396,29 +443,28 @@ cdef class Network:
         return sum64
 
     def run(self, x, np.ndarray y, np.ndarray order, isize first, isize last, isize batch_size,
-            np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30, isize step=0):
+            np.ndarray totals, Rule rule=None, bint training=False, double seconds=1e30, isize step=0,
+            np.ndarray weights=None, np.ndarray outputs=None):
         """Batches first .. last - 1 of x (n, inputs), an array or SparseRows, and y (n, units) or labels (n,), in
         `order` (n,) if given.
 
         training takes a step with `rule`, or without one, for step number `step`, leaves the gradients in the stages.
-        totals (1 + metrics) float64 gains the sums over samples of the loss and the metrics.  Returns the number of the
-        batch reached, after about `seconds` at the most, and whether the last loss was finite; a batch whose loss is
-        not finite takes no step.
+        totals (1 + metrics) float64 gains the sums over samples of the loss, each times the sample's of weights (n,)
+        if given, and of the metrics.  outputs (rows, units) takes the network's, batch by batch.
+        Returns the number of the batch reached, after about `seconds` at the most, and whether the last loss was
+        finite; a batch whose loss is not finite takes no step.
         """
-        cdef bint sparse = self.is_sparse(x)
-        cdef isize n = len(x), rows, i, lowest = self.lowest()
+        cdef bint sparse = self.is_sparse(x), weighted = weights is not None
+        cdef isize n = len(x), rows, i, start = first, lowest = self.lowest()
         cdef bint whole = rule is None or rule.by_norm      # gradients are kept
         cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
+        cdef Source weighing = source_of(weights) if weighted else targets
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
         cdef double *sums = <double *>np.PyArray_DATA(totals)
         cdef double loss, penalty = self.penalty(), until = fastnn_seconds() + seconds
         cdef fastnn_rule numbers
-        cdef Workspace space = None
         cdef const char *batch
-        if self.idle_training:
-            space = self.idle_training.pop()
-        if space is None or space.rows < min(batch_size, n) or space.sparse != sparse:
-            space = Workspace(self, max(min(batch_size, n), 1), True, sparse)
+        cdef Workspace space = self.workspace(min(batch_size, n), sparse)
         self.last = space
         space.current.training = training
         while first < last:
@@ -426,20 +472,28 @@ cdef class Network:
             rows = self.last_rows = min(batch_size, n - first * batch_size)
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
-                self.load_targets(space, &targets, index, first * batch_size, rows)
+                if self.loss.kind != CUSTOM or self.metric_count:
+                    self.load_rows(space, &targets, index, first * batch_size, rows, space.targets)
+                if weighted:
+                    self.load_rows(space, &weighing, index, first * batch_size, rows, space.weights)
                 batch = self.batch_of(space, &inputs, index, first * batch_size)
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
-            with nogil:
-                loss = self.measure(space, rows, self.loss, space.gradient[0] if training else NULL,
-                                    space.matches if self.counts else NULL) + penalty * rows
+            if self.loss.kind == CUSTOM:
+                chosen = slice(first * batch_size, first * batch_size + rows)
+                chosen = order[chosen] if order is not None else chosen
+                loss = self.measure_by_call(space, rows, y[chosen], weights[chosen] if weighted else None)
+            else:
+                with nogil:
+                    loss = self.measure(space, rows, &self.loss, weighted, space.gradient[0] if training else NULL,
+                                        space.matches if self.counts else NULL)
+            loss += penalty * rows
             if training and not isfinite(loss):
                 return first, False
             sums[0] += loss
-            for i in range(self.metric_count):
-                if self.counts and self.metrics[i] == LOSSES + CATEGORICAL_MATCH:
-                    sums[1 + i] += self.sum_of(space.matches, rows)
-                else:
-                    sums[1 + i] += self.measure(space, rows, self.metrics[i], NULL, NULL)
+            self.add_metrics(space, rows, sums + 1)
+            if outputs is not None:
+                memcpy(<char *>np.PyArray_DATA(outputs) + (first - start) * batch_size * self.units * space.item,
+                       space.value[self.trained], <size_t>(rows * self.units * space.item))
             if training:
                 if rule is not None:
                     rule.fill(&numbers, rule.step + 1)
@@ -458,12 +512,28 @@ cdef class Network:
         self.idle_training.append(space)
         return first, True
 
-    cdef int load_targets(self, Workspace space, const Source *source, const int64_t *order, isize first,
-                          isize rows) except -1 nogil:
-        self.load(space, source, order, first, rows, space.targets)
+    cdef Workspace workspace(self, isize rows, bint sparse):
+        """An idle one for training and measuring that fits, or a new one."""
+        cdef Workspace space = self.idle_training.pop() if self.idle_training else None
+        if space is None or space.rows < rows or space.sparse != sparse:
+            space = Workspace(self, max(rows, 1), True, sparse)
+        return space
+
+    cdef void add_metrics(self, Workspace space, isize rows, double *sums) noexcept nogil:
+        cdef isize i
+        for i in range(self.metric_count):
+            if self.counts and self.metrics[i].kind == CATEGORICAL_ACCURACY:
+                sums[i] += self.sum_of(space.matches, rows)
+            else:
+                sums[i] += self.measure(space, rows, &self.metrics[i], False, NULL, NULL)
+
+    cdef int load_rows(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
+                       char *out) except -1 nogil:
+        """The batch's rows of source into out, where they need not be listed."""
+        self.load(space, source, order, first, rows, out)
         if self.direct(source, order):
-            memcpy(space.targets, source.data + first * source.cols * source.item,
-                   <size_t>(rows * self.units * source.item))
+            memcpy(out, source.data + first * source.cols * source.item,
+                   <size_t>(rows * source.cols * source.item))
         return 0
 
     cdef void finish_gradient(self, Workspace space, isize rows):

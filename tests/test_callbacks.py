@@ -1,13 +1,17 @@
 """fastnn.callbacks: which hooks are called, and what the progress bar leaves on a terminal, in a pipe, in a log."""
 
+import importlib
 import io
+import os
+import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
 
-from fastnn import callbacks, layers, models
+import fastnn
+from fastnn import callbacks, layers, models, optimizers, utils
 from fastnn.callbacks import Callback, History, ProgressBar
 
 LOGS = {"loss": 0.25634, "accuracy": 0.92591}
@@ -34,7 +38,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     """Time stands still unless a test moves ``clock.now``, in seconds."""
     clock = types.SimpleNamespace(now=100.0)
-    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(callbacks.progress, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 
@@ -45,7 +49,7 @@ def terminal(request, monkeypatch, clock):
     else:
         monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it raises ImportError
     stream = Terminal()
-    monkeypatch.setattr(callbacks, "sys", types.SimpleNamespace(stdout=stream))  # sys.stdout itself is pytest's
+    monkeypatch.setattr(callbacks.progress, "sys", types.SimpleNamespace(stdout=stream))  # not pytest's
     set_columns(monkeypatch, 120)
     return stream
 
@@ -341,3 +345,420 @@ def test_fit_shows_its_progress_on_a_terminal(terminal):
     title, line, _ = terminal.screen()
     assert title == "Epoch 1/1"
     assert line.startswith(f"3/3 [{'=' * 30}] - 0s ")
+
+
+# Callbacks that watch a number
+
+
+def trained(*given, logs=None, epochs=None, **options):
+    """A model whose epochs report `logs`, a list of dicts, which its callbacks see in their order."""
+    class Script(Callback):
+        def on_epoch_end(self, epoch, values=None):
+            values.clear()
+            values.update(logs[epoch])
+
+    model = small_model(**options)
+    history = model.fit(X, Y, epochs=epochs or len(logs), batch_size=5, verbose=0, callbacks=[Script(), *given])
+    return model, history
+
+
+def small_model(metrics=("accuracy",), seed=1, optimizer="sgd", **options):
+    utils.set_random_seed(seed)
+    model = models.Sequential([layers.Dense(4, "tanh", input_shape=(3,)), layers.Dense(2, "softmax")])
+    model.compile(optimizer, "categorical_crossentropy", metrics=list(metrics))
+    return model
+
+
+X = np.random.default_rng(0).normal(size=(22, 3)).astype("float32")
+Y = np.eye(2)[np.arange(22) % 2]
+
+
+def losses_of(*values, name="val_loss"):
+    return [{name: value} for value in values]
+
+
+class Weights(Callback):
+    """Keeps the weights after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(self.model.get_weights())
+
+
+def same(a, b):
+    return all((u == v).all() for u, v in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(("options", "values", "stopped", "best"), [
+    ({}, [3, 2, 2, 1], 2, 1), ({"patience": 2}, [3, 2, 2, 2, 1], 3, 1), ({"patience": 2}, [3, 2, 2, 1, 1], 0, 3),
+    ({"min_delta": 0.5}, [3, 2.6, 1], 1, 0), ({"mode": "max"}, [1, 2, 2], 2, 1), ({}, [1, 1, 1], 1, 0),
+    ({"baseline": 1, "patience": 2}, [3, 2, 1.5, 1.2], 0, 3), ({"baseline": 1, "patience": 2}, [3, 2, 2, 2], 2, 1),
+    ({"start_from_epoch": 2, "patience": 1}, [1, 2, 3, 3, 0], 3, 2), ({}, [float("nan"), 1, 0], 1, 0),
+    ({"monitor": "val_accuracy"}, [0.5, 0.6, 0.6], 2, 1), ({"monitor": "accuracy"}, [0.5, 0.6, 0.6], 2, 1),
+])
+def test_early_stopping(options, values, stopped, best):
+    kept, stopping = Weights(), callbacks.EarlyStopping(restore_best_weights=True, **options)
+    model, history = trained(kept, stopping, logs=losses_of(*values, name=options.get("monitor", "val_loss")))
+    assert (stopping.stopped_epoch, stopping.best_epoch) == (stopped, best)
+    assert history.epoch == list(range(stopped + 1 if stopped else len(values)))
+    assert same(model.weights, kept.kept[best])
+
+
+def test_early_stopping_keeps_the_last_weights_unless_asked():
+    kept, stopping = Weights(), callbacks.EarlyStopping()
+    model, _ = trained(kept, stopping, logs=losses_of(1, 2, 3))
+    assert len(kept.kept) == 2 and same(model.weights, kept.kept[1])
+    trained(stopping, logs=losses_of(3, 2, 1))                 # may be used again
+    assert (stopping.stopped_epoch, stopping.best) == (0, 1)
+
+
+def test_early_stopping_says_what_it_does(capsys):
+    trained(callbacks.EarlyStopping(verbose=1, restore_best_weights=True), logs=losses_of(1, 2))
+    assert capsys.readouterr().out == (
+        "Epoch 2: early stopping\nRestoring model weights from the end of the best epoch: 1.\n")
+
+
+@pytest.mark.parametrize("make", [callbacks.EarlyStopping, callbacks.ReduceLROnPlateau])
+def test_a_value_that_is_not_there_is_warned_of(make):
+    with pytest.warns(UserWarning, match=f"{make.__name__} watches 'val_loss', which is not there. There are: loss"):
+        small_model().fit(X, Y, verbose=0, callbacks=[make()])
+
+
+@pytest.mark.parametrize("make", [
+    lambda **options: callbacks.EarlyStopping(**options), lambda **options: callbacks.ReduceLROnPlateau(**options),
+    lambda **options: callbacks.ModelCheckpoint("a.fastnn", save_best_only=True, **options)])
+def test_what_is_better_must_be_known(make):
+    with pytest.raises(ValueError, match=r"whether more or less of 'mine' is better. Give it mode='max'"):
+        trained(make(monitor="mine"), logs=[{"mine": 1.0}, {"mine": 2.0}])
+    with pytest.raises(ValueError, match="mode must be 'auto', 'min' or 'max', received 'most'"):
+        make(mode="most")
+
+
+@pytest.mark.parametrize(("options", "values", "rates"), [
+    ({"patience": 1}, [1, 1, 1, 0], [1, 0.1, 0.01, 0.01]),
+    ({"patience": 2, "factor": 0.5}, [1, 1, 1, 1], [1, 1, 0.5, 0.5]),
+    ({"patience": 1, "min_lr": 0.05}, [1, 1, 1, 1], [1, 0.1, 0.05, 0.05]),
+    ({"patience": 1, "cooldown": 2}, [1, 1, 1, 1, 1], [1, 0.1, 0.1, 0.01, 0.01]),
+    ({"patience": 1, "min_delta": 0.5}, [3, 2.6, 2.6], [1, 0.1, 0.01]),
+    ({"patience": 1, "mode": "max"}, [1, 2, 2], [1, 1, 0.1]),
+])
+def test_reduce_lr_on_plateau(options, values, rates):
+    class Rates(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen.append(self.model.optimizer.learning_rate)
+
+    seen = Rates()
+    seen.seen = []
+    _, history = trained(callbacks.ReduceLROnPlateau(**options), seen, logs=losses_of(*values),
+                         optimizer=optimizers.SGD(1.0))
+    np.testing.assert_allclose(seen.seen, rates, rtol=1e-12)
+    np.testing.assert_allclose(history.history["learning_rate"], [1, *rates[:-1]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [0, 1, 1.5, -1])
+def test_a_factor_that_does_not_reduce_is_refused(factor):
+    with pytest.raises(ValueError, match="factor must be between 0 and 1"):
+        callbacks.ReduceLROnPlateau(factor=factor)
+
+
+@pytest.mark.parametrize("schedule", [lambda epoch, rate: rate / 2, lambda epoch: 0.5 ** (epoch + 1),
+                                      lambda epoch, rate=None: np.float32(0.5 ** (epoch + 1))])
+def test_learning_rate_scheduler(schedule, capsys):
+    model = small_model(optimizer=optimizers.SGD(1.0))
+    history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.LearningRateScheduler(schedule, verbose=1)])
+    assert history.history["learning_rate"] == [0.5, 0.25, 0.125] and model.optimizer.learning_rate == 0.125
+    assert "Epoch 3: LearningRateScheduler setting learning rate to 0.125.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rate", [None, "1", -1.0, float("nan"), True])
+def test_a_schedule_must_return_a_rate(rate):
+    with pytest.raises(ValueError, match="the schedule must return a finite number, .* for epoch 0 it"):
+        small_model().fit(X, Y, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch: rate)])
+
+
+def test_an_error_within_a_schedule_is_the_user_s_own():
+    def schedule(epoch, rate):
+        return rate + "1"
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        small_model().fit(X, Y, verbose=0, callbacks=[callbacks.LearningRateScheduler(schedule)])
+
+
+def test_terminate_on_nan_ends_quietly_with_the_last_finite_weights(capsys):
+    def exploding():
+        model = small_model()
+        model.compile(optimizers.SGD(1e18), "mse")
+        model.layers[1].activation = "linear"
+        return model
+
+    twin, model = exploding(), exploding()
+    with pytest.raises(RuntimeError, match="not finite"):
+        twin.fit(X, Y, batch_size=5, epochs=3, verbose=0)
+    history = model.fit(X, Y, batch_size=5, epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert len(history.epoch) < 3 and np.isnan(history.history["loss"][-1])
+    assert same(model.weights, twin.weights) and np.isfinite(model.weights[0]).all()
+    assert "Invalid loss, terminating training" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="not finite"):
+        exploding().fit(X, Y, batch_size=5, epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN(raise_error=True)])
+
+
+def test_lambda_callback_calls_the_functions_it_was_given():
+    calls = []
+    hooks = ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end",
+             "on_train_end"]
+    given = {hook: lambda *_, hook=hook: calls.append(hook) for hook in hooks}
+    small_model().fit(X, Y, batch_size=22, verbose=0, callbacks=[callbacks.LambdaCallback(**given)])
+    assert calls == hooks
+    assert not callbacks.LambdaCallback(on_epoch_end=print).wants_batches
+    assert callbacks.LambdaCallback(on_train_batch_end=print).wants_batches
+    with pytest.raises(TypeError, match="there is no hook 'on_epoch_ends'. The hooks are on_.*on_epoch_end"):
+        callbacks.LambdaCallback(on_epoch_ends=print)
+
+
+def test_the_old_names_of_batch_hooks_are_called():
+    class Old(Callback):
+        def on_batch_end(self, batch, logs=None):
+            seen.append((batch, *logs))
+
+    seen = []
+    small_model().fit(X, Y, batch_size=11, verbose=0, callbacks=[Old()])
+    assert seen == [(0, "loss", "accuracy"), (1, "loss", "accuracy")]
+
+
+def test_callbacks_without_batch_hooks_leave_the_compiled_run_whole(tmp_path):
+    quiet = [callbacks.EarlyStopping(), callbacks.ReduceLROnPlateau(), callbacks.ModelCheckpoint(tmp_path / "a.fastnn"),
+             callbacks.BackupAndRestore(tmp_path), callbacks.CSVLogger(tmp_path / "a.csv"), callbacks.TensorBoard(),
+             callbacks.LearningRateScheduler(abs), callbacks.TerminateOnNaN(), callbacks.LambdaCallback()]
+    assert not any(callback.wants_batches for callback in quiet)
+    assert callbacks.BackupAndRestore(tmp_path, save_freq=5).wants_batches
+    assert callbacks.ModelCheckpoint(tmp_path / "a.fastnn", save_freq=5).wants_batches
+    assert callbacks.TensorBoard(update_freq="batch").wants_batches
+
+
+def recorder(hooks, calls):
+    """A callback that keeps every call of these hooks."""
+    return type("Recording", (Callback,), {
+        hook: lambda self, *given, hook=hook: calls.append((hook, *given)) for hook in hooks})()
+
+
+def test_evaluate_calls_hooks_for_batches_only_where_they_are_overridden():
+    model, calls = small_model(metrics=()), []
+    whole = model.evaluate(X, Y, batch_size=8, callbacks=[recorder(["on_test_begin", "on_test_end"], calls)])
+    assert calls == [("on_test_begin", {}), ("on_test_end", {"loss": whole})]
+    calls.clear()
+    hooks = ["on_test_batch_begin", "on_test_batch_end"]
+    assert model.evaluate(X, Y, batch_size=8, callbacks=[recorder(hooks, calls)]) == whole
+    assert [call[:2] for call in calls] == [(hook, batch) for batch in range(3) for hook in hooks]
+    assert calls[-1][2] == {"loss": whole} and calls[1][2] == {"loss": model.evaluate(X[:8], Y[:8], batch_size=8)}
+
+
+def test_predict_calls_hooks_with_the_outputs_of_each_batch():
+    model, calls = small_model(), []
+    out = np.empty((22, 2), "float32")
+    hooks = ["on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end"]
+    np.testing.assert_array_equal(
+        model.predict(X, batch_size=20, callbacks=[recorder(hooks, calls)], out=out), model.predict(X))
+    assert [call[0] for call in calls] == [hooks[0], hooks[1], hooks[2], hooks[1], hooks[2], hooks[3]]
+    np.testing.assert_array_equal(calls[4][2]["outputs"], model.predict(X[20:]))
+    np.testing.assert_array_equal(out, model.predict(X))
+    np.testing.assert_array_equal(model.predict(X, callbacks=[Callback()]), model.predict(X))
+
+
+# Callbacks that write files
+
+
+def test_a_checkpoint_after_each_epoch(tmp_path, capsys):
+    kept = Weights()
+    path = tmp_path / "模型" / "{epoch:02d}-{val_loss:.2f}.fastnn"
+    model, _ = trained(kept, callbacks.ModelCheckpoint(path, verbose=1), logs=losses_of(3, 1.256))
+    assert sorted(os.listdir(tmp_path / "模型")) == ["01-3.00.fastnn", "02-1.26.fastnn"]
+    for name, weights in zip(("01-3.00", "02-1.26"), kept.kept, strict=True):
+        assert same(models.load_model(tmp_path / "模型" / f"{name}.fastnn").weights, weights)
+    assert f"Epoch 2: saving model to {tmp_path}/模型/02-1.26.fastnn\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "values", "best"), [
+    ({}, [3, 2, 4, 1, 1], 3), ({"mode": "max"}, [3, 2, 4, 1], 2), ({"initial_value_threshold": 0.5}, [3, 2], None),
+    ({"monitor": "val_accuracy"}, [0.1, 0.9, 0.5], 1), ({"save_weights_only": True}, [3, 2, 4], 1),
+])
+def test_only_the_best_is_kept(options, values, best, tmp_path):
+    kept, path = Weights(), tmp_path / "best.fastnn"
+    checkpoint = callbacks.ModelCheckpoint(path, save_best_only=True, **options)
+    model, _ = trained(kept, checkpoint, logs=losses_of(*values, name=options.get("monitor", "val_loss")))
+    assert path.exists() is (best is not None)
+    if best is not None:
+        model.load_weights(path)
+        assert same(model.weights, kept.kept[best])
+
+
+def test_a_checkpoint_each_few_batches_counts_on_over_epochs(tmp_path):
+    model = small_model()
+    model.fit(X, Y, batch_size=5, epochs=2, verbose=0,
+              callbacks=[callbacks.ModelCheckpoint(tmp_path / "{epoch}-{batch}.fastnn", save_freq=3)])
+    assert sorted(os.listdir(tmp_path)) == ["1-3.fastnn", "2-1.fastnn", "2-4.fastnn"]
+    assert models.load_model(tmp_path / "2-4.fastnn").optimizer.iterations == 9
+
+
+@pytest.mark.parametrize(("make", "exception", "message"), [
+    (lambda: callbacks.ModelCheckpoint("a.txt"), ValueError, r"files of models end in .*\.fastnn.*received 'a\.txt'"),
+    (lambda: callbacks.ModelCheckpoint("a.fastnn", save_freq=0), ValueError, "save_freq must be 'epoch' or a number"),
+    (lambda: callbacks.ModelCheckpoint("a.fastnn", save_freq="batch"), ValueError, "Checkpoint: save_freq must"),
+    (lambda: callbacks.BackupAndRestore(""), ValueError, "needs the name of a folder"),
+    (lambda: callbacks.BackupAndRestore("a", save_freq=True), ValueError, "BackupAndRestore: save_freq must be"),
+    (lambda: trained(callbacks.ModelCheckpoint("{val_acc}.fastnn"), logs=losses_of(1)), KeyError,
+     "names 'val_acc', there are: epoch, val_loss"),
+])
+def test_callbacks_that_write_refuse(make, exception, message):
+    with pytest.raises(exception, match=message):
+        make()
+
+
+class Crash(Callback):
+    """Ends the process, as it were, after so many batches."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after -= 1
+        if not self.after:
+            raise KeyboardInterrupt
+
+
+OPTIMIZERS = {"sgd": lambda: optimizers.SGD(0.1), "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
+              "rmsprop": lambda: optimizers.RMSprop(0.01), "adagrad": lambda: optimizers.Adagrad(0.1),
+              "adam": lambda: optimizers.Adam(0.01)}
+
+
+def state(model):
+    return [w.tobytes() for w in model.weights], [s.tobytes() for row in model.optimizer.slots for s in row], \
+        model.optimizer.iterations, model._epochs, model._seed
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 2])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_backup_goes_on_to_the_same_bits_from_any_batch(optimizer, save_freq, tmp_path):
+    """Interrupted after each batch of two epochs, the model made anew with another seed."""
+    options = {"epochs": 3, "batch_size": 5, "verbose": 0, "validation_split": 0.2}
+    twin = small_model(optimizer=OPTIMIZERS[optimizer]())
+    history = twin.fit(X, Y, **options).history
+    for after in range(1, 8):
+        model = small_model(optimizer=OPTIMIZERS[optimizer]())
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq), Crash(after)])
+        again = small_model(optimizer=OPTIMIZERS[optimizer](), seed=7 if (tmp_path / "b").exists() else 1)
+        rest = again.fit(X, Y, **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq)])
+        assert state(again) == state(twin)
+        assert rest.history == {name: [values[epoch] for epoch in rest.epoch] for name, values in history.items()}
+        assert not (tmp_path / "b").exists()
+
+
+BACKED_UP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_callbacks import *
+model = small_model(optimizer="adam", seed=99 if len(sys.argv) < 4 else int(sys.argv[3]))
+everyone = [callbacks.BackupAndRestore(sys.argv[2], 3)]
+if len(sys.argv) > 3:
+    class Die(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 8:
+                os._exit(9)
+    everyone.append(Die())
+model.fit(X, Y, epochs=3, batch_size=5, verbose=0, callbacks=everyone)
+model.save("model.fastnn")
+"""
+
+
+def test_a_backup_goes_on_in_a_new_process_of_another_seed(tmp_path):
+    def run(*more):
+        return subprocess.run([sys.executable, "-c", BACKED_UP, os.path.dirname(__file__), "backup", *more],
+                              cwd=tmp_path, capture_output=True, text=True)
+
+    assert run("1").returncode == 9
+    last = run()
+    assert last.returncode == 0, last.stderr
+    twin = small_model(optimizer="adam", seed=1)
+    twin.fit(X, Y, epochs=3, batch_size=5, verbose=0)
+    assert state(models.load_model(tmp_path / "model.fastnn")) == state(twin)
+
+
+def test_a_backup_of_any_model_and_of_no_other(tmp_path):
+    class Own(optimizers.Optimizer):
+        def update_step(self, gradient, weight, slots):
+            weight -= self.learning_rate * gradient
+
+    def make(units=2, metrics=()):
+        utils.set_random_seed(0)
+        model = models.Sequential([layers.Dense(units, input_shape=(3,)), layers.Lambda(np.tanh), layers.Dense(2)])
+        model.compile(Own(0.1), "mse", metrics=list(metrics))
+        return model
+
+    def backup(**options):
+        return callbacks.BackupAndRestore(tmp_path / "b", 1, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        make().fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup(), Crash(3)])
+    with pytest.raises(ValueError, match="in a training of 5 batches an epoch"):
+        make().fit(X, Y, batch_size=11, epochs=2, verbose=0, callbacks=[backup()])
+    with pytest.raises(ValueError, match="reported 1 numbers; this one has 5 and 2"):
+        make(metrics=["mae"]).fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup()])
+    with pytest.raises(fastnn.FormatError, match="latest.fastnn cannot be loaded: it is of a model with other weights"):
+        make(units=3).fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup()])
+    model, twin = make(), make()
+    model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup(delete_checkpoint=False)])
+    twin.fit(X, Y, batch_size=5, epochs=2, verbose=0)
+    assert same(model.weights, twin.weights) and (tmp_path / "b" / "latest.fastnn").exists()
+    before = model.get_weights()
+    # the last backup is of the last batch, before the end of its epoch
+    assert model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[backup()]).epoch == [1]
+    assert same(model.weights, before)
+
+
+def test_a_backup_leaves_others_files_alone(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    small_model().fit(X, Y, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
+    assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_csv_logger(tmp_path):
+    path = tmp_path / "紀錄.csv"
+    trained(callbacks.CSVLogger(path), logs=[{"loss": 1.5, "acc": 0.5}, {"loss": 1.0, "val_loss": 2.0, "acc": 0.25}])
+    assert path.read_bytes().decode() == "epoch,acc,loss,val_acc,val_loss\r\n0,0.5,1.5,NA,NA\r\n1,0.25,1.0,NA,2.0\r\n"
+    trained(callbacks.CSVLogger(path, append=True), logs=[{"loss": 1.0, "acc": 0.5}])
+    assert path.read_text().splitlines()[3:] == ["0,0.5,1.0,NA,NA"]
+    trained(callbacks.CSVLogger(path, separator=";"), logs=[{"loss": 1.0, "val_loss": np.array([1, 2])}])
+    assert path.read_text().splitlines() == ["epoch;loss;val_loss", '0;1.0;"""[1, 2]"""']
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboardX")
+    events = importlib.import_module("tensorboardX.proto.event_pb2")
+    model = small_model()
+    board = callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=2, write_steps_per_second=True)
+    model.fit(X, Y, epochs=2, batch_size=5, verbose=0, validation_split=0.2, callbacks=[board])
+    tags = {run: [] for run in ("train", "validation")}
+    for run in tags:
+        (file,) = (tmp_path / run).iterdir()
+        data = file.read_bytes()
+        while data:                         # records of length, its check, the event, its check
+            length = int.from_bytes(data[:8], "little")
+            event = events.Event.FromString(data[12:12 + length])
+            tags[run] += [(value.tag, event.step) for value in event.summary.value]
+            data = data[16 + length:]
+    train = dict.fromkeys(tag for tag, _ in tags["train"])
+    assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate", "epoch_steps_per_second", "batch_loss",
+            "0.dense.weight/histogram"} <= set(train)
+    assert [step for tag, step in tags["train"] if tag == "batch_loss"] == [2, 4, 6, 8]
+    assert [step for tag, step in tags["validation"] if tag == "epoch_loss"] == [0, 1]
+    assert [step for tag, step in tags["validation"] if tag == "evaluation_loss_vs_iterations"] == [4, 8]
+
+
+def test_tensorboard_needs_an_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r'needs tensorboardX. Install .* "fastnn-cpu\[tensorboard\]"'):
+        small_model().fit(X, Y, verbose=0, callbacks=[callbacks.TensorBoard(tmp_path)])

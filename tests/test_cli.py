@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, pictures
+from fastnn import cli, layers, models, pictures, utils
 from fastnn.datasets import mnist
 
 REPO = Path(fastnn.__file__).parent.parent     # where the fastnn under test is imported from
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
     """A folder with a trained model, under names that a Chinese student gives."""
     folder = tmp_path_factory.mktemp("fastnn") / "作業一"
     folder.mkdir()
-    argv = ("train", "--data", "sample", "--epochs", "6", "--hidden", "128", "--save", str(folder / "模型.npz"))
+    argv = ("train", "--data", "sample", "--epochs", "6", "--hidden", "128", "--save", str(folder / "模型.fastnn"))
     assert cli.main([*argv, "--verbose", "0"]) == 0
     return folder
 
@@ -87,7 +87,7 @@ def test_train_shows_the_epochs_and_the_test_accuracy(run):
 
 
 def test_train_json_is_one_object_with_all_the_numbers(run, tmp_path):
-    file = tmp_path / "m.npz"
+    file = tmp_path / "m.fastnn"
     code, out, err = run(*QUICK, "--epochs", "2", "--hidden", "32", "16", "--optimizer", "sgd", "--learning-rate", ".1",
                          "--batch-size", "100", "--seed", "7", "--threads", "1", "--save", file, "--json")
     assert (code, err, out.count("\n")) == (0, "", 1)
@@ -99,9 +99,8 @@ def test_train_json_is_one_object_with_all_the_numbers(run, tmp_path):
         assert len(result[name]) == 2
         assert all(isinstance(value, float) and value > 0 for value in result[name])
     assert 0.2 < result["test_accuracy"] <= 1
-    with np.load(file, allow_pickle=False) as saved:
-        weights = [saved[f"weight_{i}"] for i in range(6)]
-        assert len(saved.files) == 7
+    weights = models.load_model(file).get_weights()
+    assert len(weights) == 6
     assert hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest() == result["weights_sha256"]
 
 
@@ -141,45 +140,64 @@ def test_train_on_data_of_ones_own(run, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.random((300, 3, 2))
     y = (x[:, 0, 0] > 0.5).astype(int) + 2
-    file, model = tmp_path / "資料.npz", tmp_path / "模型.npz"
+    file, model = tmp_path / "資料.npz", tmp_path / "模型.fastnn"
     np.savez(file, x_train=x[:200], y_train=y[:200], x_test=x[200:], y_test=y[200:])
     code, out, _ = run("train", "--data", file, "--epochs", "20", "--batch-size", "8", "--save", model, "--json")
     assert (code, json.loads(out)["data"]) == (0, str(file))
     assert json.loads(out)["test_accuracy"] > 0.9
-    code, out, _ = run("evaluate", model)
+    code, out, _ = run("evaluate", model, "--data", file)
     assert (code, out[:16]) == (0, "Test accuracy: 0") or out.startswith("Test accuracy: 1")
     np.save(tmp_path / "x.npy", np.zeros((28, 28)))
     code, _, err = run("predict", model, tmp_path / "x.npy")
     assert code == 2
-    assert "(batch, 6), received (1, 784)" in err
+    assert "for inputs of shape (6,); an image here has 784 pixels" in err
 
 
 # save, evaluate, predict
 
 
 def test_a_saved_model_evaluates_to_the_same_numbers(run, tmp_path):
-    file = tmp_path / "m.npz"
+    file = tmp_path / "m.fastnn"
     trained = json.loads(run(*QUICK, "--save", file, "--json")[1])
-    for options in ((), ("--data", "sample")):
-        code, out, err = run("evaluate", file, *options, "--json")
-        assert (code, err) == (0, "")
-        assert json.loads(out) == {"model": str(file), "data": "sample", "test_loss": trained["test_loss"],
-                                   "test_accuracy": trained["test_accuracy"]}
+    code, out, err = run("evaluate", file, "--data", "sample", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"model": str(file), "data": "sample", "test_loss": trained["test_loss"],
+                               "test_accuracy": trained["test_accuracy"]}
+
+
+def test_a_model_saved_in_python_is_evaluated_and_predicts(run, digits, tmp_path):
+    """One-hot targets and samples of two axes, as in the course."""
+    (x, y), test = mnist.load_sample()
+    model = models.Sequential([layers.Flatten(input_shape=(28, 28)), layers.Dense(10, "softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=["acc"])
+    model.fit(x / 255, utils.to_categorical(y), epochs=2, verbose=0)
+    model.save(tmp_path / "m.fastnn")
+    code, out, err = run("evaluate", tmp_path / "m.fastnn", "--data", "sample")
+    loss, accuracy = model.evaluate(test[0].astype("float32") / 255, utils.to_categorical(test[1]))
+    assert (code, err, out) == (
+        0, "", f"Test accuracy: {accuracy:.4f}, loss: {loss:.4f} ({len(test[0])} test images of sample)\n")
+    np.save(tmp_path / "x.npy", digits)
+    code, out, err = run("predict", tmp_path / "m.fastnn", tmp_path / "x.npy")
+    assert (code, err) == (0, "")
+    assert answers(out) == model.predict(digits / np.float32(255)).argmax(1).tolist()
+    models.Sequential([layers.Dense(10, input_shape=(784,))]).save(tmp_path / "m.fastnn")
+    assert "is not compiled, so it has no loss" in run("evaluate", tmp_path / "m.fastnn", "--data", "sample")[2]
+    models.Sequential([layers.Dense(10)]).save(tmp_path / "m.fastnn")
+    assert "does not know the shape of its input" in run("predict", tmp_path / "m.fastnn", tmp_path / "x.npy")[2]
 
 
 def test_save_replaces_the_file_and_leaves_no_other(run, tmp_path):
-    file = tmp_path / "m.npz"
+    file = tmp_path / "m.fastnn"
     file.write_bytes(b"old")
     code, out, _ = run(*QUICK, "--save", file)
     assert (code, out.splitlines()[-1]) == (0, f"Saved: {file}")
-    assert os.listdir(tmp_path) == ["m.npz"]
-    with np.load(file, allow_pickle=False) as saved:
-        architecture = json.loads(str(saved["architecture"]))
-    assert architecture == {"inputs": 784, "layers": [[32, "relu"], [10, "softmax"]], "data": "sample"}
+    assert os.listdir(tmp_path) == ["m.fastnn"]
+    model = models.load_model(file)
+    assert [(layer.units, layer.activation) for layer in model.layers[1:]] == [(32, "relu"), (10, "softmax")]
 
 
 def test_a_save_that_fails_keeps_the_old_file(run, tmp_path, monkeypatch):
-    file = tmp_path / "m.npz"
+    file = tmp_path / "m.fastnn"
     file.write_bytes(b"old")
 
     def replace(*_):
@@ -187,8 +205,8 @@ def test_a_save_that_fails_keeps_the_old_file(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", replace)
     code, _, err = run(*QUICK, "--save", file)
-    assert (code, err) == (2, f"fastnn: error: {file}: No space left on device\n")
-    assert os.listdir(tmp_path) == ["m.npz"]
+    assert (code, err) == (2, f"fastnn: error: {file}: Cannot save: No space left on device\n")
+    assert os.listdir(tmp_path) == ["m.fastnn"]
     assert file.read_bytes() == b"old"
 
 
@@ -199,7 +217,7 @@ def test_a_save_that_fails_keeps_the_old_file(run, tmp_path, monkeypatch):
 def test_predict_reads_array_files(run, folder, digits, tmp_path, make):
     file = tmp_path / "數字.npy"
     np.save(file, make(digits))
-    code, out, err = run("predict", folder / "模型.npz", file)
+    code, out, err = run("predict", folder / "模型.fastnn", file)
     assert (code, err) == (0, "")
     assert [line.split(": ")[0] for line in out.splitlines()] == [f"{file}[{i}]" for i in range(10)]
     assert sum(found == digit for digit, found in enumerate(answers(out))) >= 8
@@ -207,28 +225,28 @@ def test_predict_reads_array_files(run, folder, digits, tmp_path, make):
 
 def test_predict_json(run, folder, digits, tmp_path):
     np.savez(tmp_path / "one.npz", digits[0])
-    code, out, err = run("predict", folder / "模型.npz", tmp_path / "one.npz", "--json")
+    code, out, err = run("predict", folder / "模型.fastnn", tmp_path / "one.npz", "--json")
     assert (code, err) == (0, "")
     result = json.loads(out)
     (row,) = result["predictions"]
-    assert (result["model"], row["image"]) == (str(folder / "模型.npz"), str(tmp_path / "one.npz"))
+    assert (result["model"], row["image"]) == (str(folder / "模型.fastnn"), str(tmp_path / "one.npz"))
     assert row["probability"] == max(row["probabilities"]) == row["probabilities"][row["digit"]]
     assert abs(sum(row["probabilities"]) - 1) < 1e-5
 
 
 def test_predict_takes_an_image_of_28_x_28_pixels_as_it_is(run, folder, digits, tmp_path):
     np.save(tmp_path / "d.npy", digits[4])
-    expected = run("predict", folder / "模型.npz", tmp_path / "d.npy")[1].split(": ")[1]
+    expected = run("predict", folder / "模型.fastnn", tmp_path / "d.npy")[1].split(": ")[1]
     for name, array in (("dark.png", digits[4]), ("light.png", 255 - digits[4])):
         picture = save_picture(tmp_path / name, array)
-        assert run("predict", folder / "模型.npz", picture)[1] == f"{picture}: {expected}"
+        assert run("predict", folder / "模型.fastnn", picture)[1] == f"{picture}: {expected}"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "LA", "I", "1"])
 def test_predict_reads_pictures_of_any_mode(run, folder, digits, tmp_path, mode):
     name = "picture.tif" if mode in ("CMYK", "I") else "picture.png"
     picture = save_picture(tmp_path / name, digits[1] // 128 * 255, (140, 140), mode)
-    assert answers(run("predict", folder / "模型.npz", picture)[1]) == [1]
+    assert answers(run("predict", folder / "模型.fastnn", picture)[1]) == [1]
 
 
 def test_predict_finds_the_digit_in_a_photograph(run, folder, digits, tmp_path):
@@ -241,7 +259,7 @@ def test_predict_finds_the_digit_in_a_photograph(run, folder, digits, tmp_path):
         sheet[20 + i:20 + i + size, 170 - 9 * i:170 - 9 * i + size] = image_module.fromarray(digit).resize((size, size))
         sheet = 215 - sheet * 0.6 + 8 * rng.standard_normal(sheet.shape) + np.linspace(-25, 25, 420)
         files.append(save_picture(tmp_path / f"{i}.png", np.clip(sheet, 0, 255).astype("uint8")))
-    code, out, _ = run("predict", folder / "模型.npz", *files)
+    code, out, _ = run("predict", folder / "模型.fastnn", *files)
     assert code == 0
     assert sum(found == digit for digit, found in enumerate(answers(out))) >= 8
 
@@ -286,6 +304,17 @@ def test_info(run):
     assert all(place in out for place in [*facts["isas"], *facts["data"]])
 
 
+def test_info_of_a_model(run, folder):
+    file = folder / "模型.fastnn"
+    code, out, err = run("info", file)
+    assert (code, err) == (0, "")
+    assert re.search(r"dense \(Dense\) +\(None, 128\) +100,480\n", out)
+    assert out.splitlines()[-1] == "Compiled: rmsprop, sparse_categorical_crossentropy; trained for 192 steps"
+    result = json.loads(run("info", file, "--json")[1])
+    assert (result["model"], result["params"], result["loss"]) == (str(file), 101770, "sparse_categorical_crossentropy")
+    assert [layer["class_name"] for layer in result["config"]["layers"]] == ["Input", "Dense", "Dense"]
+
+
 def test_bench_hands_its_options_over(run, monkeypatch):
     seen = []
     monkeypatch.setattr("fastnn.benchmark.main", lambda *options: seen.append(options) or 0)
@@ -323,15 +352,12 @@ def bad_files(folder):
     npz("length.npz", x_train=x, y_train=y[:3], x_test=x, y_test=y)
     npz("differ.npz", x_train=x, y_train=y, x_test=x[:, :2], y_test=y)
     npz("labels.npz", x_train=x, y_train=y + 0.5, x_test=x, y_test=y)
-    architecture = json.dumps({"inputs": 3, "layers": [[2, "softmax"]], "data": "sample"})
-    npz("small.npz", architecture=architecture, weight_0=np.zeros((3, 3)), weight_1=np.zeros(2))
-    npz("array.npz", architecture=json.dumps([1]), weight_0=x)
-    npz("number.npz", architecture="7")
+    (folder / "text.fastnn").write_text("no model")
 
 
 def test_errors_are_one_line_and_exit_code_2(run, folder, tmp_path):
     bad_files(tmp_path)
-    model = folder / "模型.npz"
+    model = folder / "模型.fastnn"
 
     def data(name):
         return "train", "--data", tmp_path / name
@@ -344,22 +370,20 @@ def test_errors_are_one_line_and_exit_code_2(run, folder, tmp_path):
         (("train", "--optimizer", "rmspop"), "Unknown optimizer 'rmspop'. Did you mean 'rmsprop'?"),
         (("train", "--learning-rate", "-1"), "learning_rate"),
         (("train", "--data", "sample", "--seed", "-1"), "seed"),
-        (("train", "--save", tmp_path / "no" / "m.npz"), f"{tmp_path / 'no'} exists"),
-        (("train", "--save", tmp_path / "m.keras"), "has to end in .npz"),
+        (("train", "--save", tmp_path / "no" / "m.fastnn"), f"{tmp_path / 'no'} exists"),
+        (("train", "--save", tmp_path / "m.txt"), "has to end in .fastnn"),
         (data("nope.npz"), "nope.npz: No such file"),
         (data("text.npz"), "text.npz is damaged, or not an .npy or .npz file"),
         (data("lacks.npz"), "must hold x_test"),
         (data("length.npz"), "Received: x_train (4, 3) float64, y_train (3,) int64"),
         (data("differ.npz"), "in one shape"),
         (data("labels.npz"), "integer labels"),
-        (("evaluate", tmp_path / "nope.npz"), "nope.npz: No such file"),
-        (("evaluate", tmp_path / "lacks.npz"), "lacks.npz is not a model written by fastnn train --save"),
-        (("evaluate", tmp_path / "small.npz"), "its weights have other shapes than its layers"),
-        (("evaluate", tmp_path / "array.npz"), "is not a model"),
-        (("evaluate", tmp_path / "number.npz"), "is not a model"),
+        (("evaluate", tmp_path / "nope.fastnn"), "nope.fastnn: No such file"),
+        (("evaluate", tmp_path / "text.fastnn"), "text.fastnn cannot be loaded: it is no .fastnn file"),
+        (("info", tmp_path / "lacks.npz"), "Models are loaded from .fastnn"),
         (("evaluate", model, "--data", tmp_path / "nope.npz"), "nope.npz: No such file"),
         (("predict", model), "required: FILE"),
-        (("predict", tmp_path / "text.npz", "x.png"), "text.npz is damaged"),
+        (("predict", tmp_path / "text.fastnn", "x.png"), "text.fastnn cannot be loaded"),
         (("predict", model, tmp_path / "nope.npy"), "nope.npy: No such file"),
         (("predict", model, tmp_path), "Is a directory" if os.name == "posix" else ""),
         (("predict", model, tmp_path / "pickle.npy"), "pickle.npy is damaged, or not"),
@@ -383,11 +407,11 @@ def test_errors_of_pillow(run, folder, tmp_path, monkeypatch):
     pytest.importorskip("PIL")
     (tmp_path / "text.png").write_text("no picture")
     for name, part in (("text.png", "cannot be read as an image"), ("nope.png", "nope.png: No such file")):
-        code, out, err = run("predict", folder / "模型.npz", tmp_path / name)
+        code, out, err = run("predict", folder / "模型.fastnn", tmp_path / name)
         assert (code, out) == (2, "")
         assert part in err
     monkeypatch.setitem(sys.modules, "PIL", None)
-    code, out, err = run("predict", folder / "模型.npz", tmp_path / "nope.png")
+    code, out, err = run("predict", folder / "模型.fastnn", tmp_path / "nope.png")
     assert (code, out) == (2, "")
     assert err == (
         'fastnn: error: Reading image files needs pillow. Install it with: pip install "fastnn-cpu[app]"\n'
@@ -403,7 +427,7 @@ def test_a_wrong_fastnn_data_is_an_error(run, monkeypatch, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_an_error(run, tmp_path):
-    code, _, err = run(*QUICK, "--optimizer", "sgd", "--learning-rate", "1e30", "--save", tmp_path / "m.npz")
+    code, _, err = run(*QUICK, "--optimizer", "sgd", "--learning-rate", "1e30", "--save", tmp_path / "m.fastnn")
     assert code == 2
     assert err.startswith("fastnn: error: The loss is not finite at epoch 1")
     assert os.listdir(tmp_path) == []
@@ -418,13 +442,13 @@ def test_a_loss_that_is_not_finite_is_an_error(run, tmp_path):
 ], ids=["cp950", "ascii", "C", "C without UTF-8"])
 def test_chinese_paths_in_any_encoding(folder, digits, tmp_path, environment):
     np.save(folder / "數字ἀ.npy", digits[1])
-    process = start("predict", "模型.npz", "數字ἀ.npy", cwd=folder, env=environment)
+    process = start("predict", "模型.fastnn", "數字ἀ.npy", cwd=folder, env=environment)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
     assert re.fullmatch(rb".+\.npy: 1 \([\d.]+ %\)\r?\n", out)
     if environment.get("PYTHONIOENCODING") == "cp950":
         assert out.startswith("數字?.npy".encode("cp950"))
-    process = start("evaluate", "沒有.npz", cwd=folder, env=environment)
+    process = start("evaluate", "沒有.fastnn", cwd=folder, env=environment)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, b"")
     assert err.startswith(b"fastnn: error: ")
@@ -432,13 +456,13 @@ def test_chinese_paths_in_any_encoding(folder, digits, tmp_path, environment):
 
 
 def test_a_pipe_closed_early_does_not_stop_the_training(tmp_path):
-    process = start(*QUICK, "--epochs", "3", "--save", tmp_path / "m.npz")
+    process = start(*QUICK, "--epochs", "3", "--save", tmp_path / "m.fastnn")
     assert process.stdout.readline().startswith(b"Epoch 1/3")
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
     assert (process.wait(60), err) == (0, b"")
-    assert (tmp_path / "m.npz").is_file()
+    assert (tmp_path / "m.fastnn").is_file()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -451,7 +475,7 @@ def test_a_full_disk_is_an_error():
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_ctrl_c_is_exit_code_130_without_a_traceback(tmp_path):
-    process = start(*QUICK, "--epochs", "100000", "--save", tmp_path / "m.npz")
+    process = start(*QUICK, "--epochs", "100000", "--save", tmp_path / "m.fastnn")
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -515,4 +539,4 @@ def test_main_without_streams(monkeypatch):
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "stderr", None)
         assert cli.main(["info"]) == 0
-        assert cli.main(["evaluate", "nope.npz"]) == 2
+        assert cli.main(["evaluate", "nope.fastnn"]) == 2

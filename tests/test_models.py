@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -244,7 +245,8 @@ def test_summary_of_the_course_network(capsys):
     for line, rest in zip([line for line in lines if "(None" in line],
                           [["(None, 784)", "0"], ["(None, 512)", "401,920"], ["(None, 10)", "5,130"]], strict=True):
         assert re.split(r"\s{2,}", line)[1:] == rest
-    assert lines[-1].startswith("Total params: 407,050 (1,590.04 KB)")      # 784 * 512 + 512 + 512 * 10 + 10
+    assert lines[-3:] == ["Total params: 407,050 (1.55 MB)",           # 784 * 512 + 512 + 512 * 10 + 10
+                          "Trainable params: 407,050 (1.55 MB)", "Non-trainable params: 0 (0.00 B)"]
     assert model.count_params() == 407050
     kept = []
     model.summary(print_fn=kept.append)
@@ -254,7 +256,70 @@ def test_summary_of_the_course_network(capsys):
 def test_summary_before_the_model_is_built():
     kept = []
     models.Sequential([D(3)]).summary(print_fn=kept.append)
-    assert any(line.startswith("dense (Dense)") and "?" in line for line in kept)
+    assert any(re.fullmatch(r"dense \(Dense\)  +\?  +0 \(unbuilt\)", line) for line in kept)
+
+
+def test_summary_counts_what_moves_and_the_optimizer_s_slots():
+    model, kept = network(3, optimizer="adam"), []
+    x, y, _ = samples()
+    model.fit(x, y, verbose=0)
+    model.get_layer("dense").trainable = False
+    model.summary(show_trainable=True, print_fn=kept.append)
+    first, last = INPUTS * 3 + 3, 3 * CLASSES + CLASSES
+    assert kept[-4:-1] == [f"Total params: {first + last} ({4 * (first + last):.2f} B)",
+                           f"Trainable params: {last} ({4 * last:.2f} B)",
+                           f"Non-trainable params: {first} ({4 * first:.2f} B)"]
+    assert kept[-1].startswith(f"Optimizer params: {2 * (first + last)} (")
+    assert [line[-1] for line in kept if "(None" in line] [-2:] == ["N", "Y"]
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 100])
+@pytest.mark.parametrize("by", ["line_length", "terminal"])
+def test_summary_fits_the_terminal_or_the_length(columns, by, monkeypatch):
+    model = models.Sequential([layers.Flatten(input_shape=(28, 28, 3)), D(5, name="a_name_without_an_end_" * 3),
+                               D(5, name="二維的層")], name="m")
+    kept = []
+    if by == "terminal":
+        monkeypatch.setenv("COLUMNS", str(columns + 1))
+        model.summary(print_fn=kept.append)
+    else:
+        model.summary(columns, print_fn=kept.append)
+        assert max(map(len, kept[1:-3])) == columns
+    table = kept[1:-3]
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in "二維的層")
+    assert all(len(line) <= columns for line in table) and wide == 4
+    text = "".join(line[:line.find("  ")] if "  " in line else line for line in table)
+    assert "a_name_without_an_end_" * 3 in text.replace("=", "") or columns < 40
+    assert any(line.endswith("11,765") for line in table)       # 28 * 28 * 3 * 5 + 5
+
+
+def test_get_layer_and_pop():
+    model = models.Sequential([D(4, input_shape=(3,)), D(2, name="last")])
+    assert model.get_layer("last") is model.get_layer(index=1) is model.get_layer(index=-1) is model.layers[1]
+    for given, message in (({"name": "x"}, "no layer 'x'. There are: dense, last"), ({"index": 2}, "the model has 2"),
+                           ({}, "a name or an index"), ({"name": "last", "index": 1}, "a name or an index")):
+        with pytest.raises(ValueError, match=message):
+            model.get_layer(**given)
+    x = np.ones((2, 3), "float32")
+    hidden = model.layers[0](x)
+    assert model.pop().name == "last" and model.output_shape == (None, 4)
+    np.testing.assert_array_equal(model.predict(x), hidden)
+    model.add(D(5))
+    assert model.predict(x).shape == (2, 5)
+    with pytest.raises(ValueError, match="no layers to take off"):
+        models.Sequential().pop()
+
+
+def test_a_layer_s_weights_are_got_and_set():
+    layer = D(2, input_shape=(3,))
+    model = models.Sequential([layer])
+    layer.set_weights([np.ones((3, 2)), np.array([1, 2])])
+    np.testing.assert_array_equal(model.predict(np.ones((1, 3), "float32")), [[4, 5]])
+    copies = layer.get_weights()
+    copies[0][...] = 0
+    assert (layer.weight == 1).all()
+    with pytest.raises(ValueError, match=r"set_weights expects arrays of shapes \[\(3, 2\), \(2,\)\], received \[\]"):
+        layer.set_weights([])
 
 
 def test_get_and_set_weights():
@@ -498,7 +563,7 @@ def test_metrics_follow_their_formulas():
     model = network(metrics=objects, loss=losses.CategoricalCrossentropy(), optimizer=optimizers.RMSprop)
     y_pred = model.predict(x).astype("float64")
     expected = {"accuracy": np.mean(y_pred.argmax(1) == y.argmax(1)), "error": np.mean((y_pred - y) ** 2),
-                "mae": np.mean(np.abs(y_pred - y))}
+                "mean_absolute_error": np.mean(np.abs(y_pred - y))}
     found = model.evaluate(x, y, return_dict=True)
     del found["loss"]
     assert found == pytest.approx(expected, rel=1e-5)
@@ -763,7 +828,7 @@ def test_a_learning_rate_set_by_a_callback_takes_effect():
     assert digest(model) == digest(expected) and model.optimizer.iterations == 5
 
 
-@pytest.mark.parametrize("hook", [name for name in dir(Callback) if name.startswith("on_")])
+@pytest.mark.parametrize("hook", [name for name in dir(Callback) if name.startswith("on_") and "predict" not in name])
 def test_an_exception_in_a_callback_leaves_the_model_usable(hook):
     def fail(self, *arguments):
         raise Stop
@@ -773,7 +838,8 @@ def test_an_exception_in_a_callback_leaves_the_model_usable(hook):
     failing = type("Failing", (Callback,), {hook: fail})()
     with pytest.raises(Stop):
         model.fit(x, y, batch_size=5, validation_data=(x, y), verbose=0, callbacks=[failing])
-    steps = {"on_train_begin": 0, "on_epoch_begin": 0, "on_train_batch_begin": 0, "on_train_batch_end": 1}.get(hook, 4)
+    steps = {"on_train_begin": 0, "on_epoch_begin": 0, "on_train_batch_begin": 0, "on_train_batch_end": 1,
+             "on_batch_begin": 0, "on_batch_end": 1}.get(hook, 4)
     assert model.optimizer.iterations == steps
     if steps:
         with pytest.raises(Stop):

@@ -181,6 +181,8 @@ CASES = {
     "negative units": (with_layer(units=-2), "must be at least 1"),
     "an unknown word": (with_layer(lora_rank=4), "unexpected keyword argument 'lora_rank'"),
     "an unknown activation": (with_layer(activation="os.system"), "Unknown activation 'os.system'"),
+    "an activation of a million letters": (with_layer(activation="x" * 10**6), "Unknown activation 'xxx"),
+    "a name of two million letters": (with_layer(name="x" * 2 * 10**6, units=3), r"needs \(3, 3\)|cannot be loaded"),
     "an activation as an object": (with_layer(activation={"module": "builtins", "class_name": "exec"}), "activation"),
     "an initializer as an object": (with_layer(kernel_initializer=of("Lambda", code="0")), "initializer"),
     "a name that is a list": (with_layer(name=["a"]), "a name must be text"),

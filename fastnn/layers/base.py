@@ -68,6 +68,14 @@ class Layer(Configured):
         names = [words.get(id(weight), "") for weight in self.weights]
         return ["kernel" if name == "weight" else name for name in names]
 
+    def get_weights(self):
+        """Copies of the parameters: weight, bias."""
+        return [weight.copy() for weight in self.weights]
+
+    def set_weights(self, weights):
+        """Overwrite the parameters with arrays of the same shapes, in the order of get_weights()."""
+        overwrite_all(self.weights, weights)
+
     def count_params(self):
         return sum(w.size for w in self.weights)
 
@@ -88,6 +96,19 @@ def overwrite(name, array, value):
         expected = "a layer that is built and has one" if array is None else f"shape {array.shape}"
         raise ValueError(f"Assigning {name} needs {expected}, received shape {value.shape}.")
     array[...] = value
+
+
+def overwrite_all(arrays, values):
+    """Each array takes one of as many values, of the same shapes; none does if one does not fit."""
+    values = [np.asarray(value) for value in values]
+    if [value.shape for value in values] != [array.shape for array in arrays]:
+        raise ValueError(f"set_weights expects arrays of shapes {[array.shape for array in arrays]}, "
+                         f"received {[value.shape for value in values]}.")
+    for value in values:
+        if value.dtype.kind not in "iuf":
+            raise TypeError(f"set_weights expects real numbers, received dtype {value.dtype}.")
+    for array, value in zip(arrays, values, strict=True):
+        array[...] = value
 
 
 def pass_through(layer):

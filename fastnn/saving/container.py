@@ -15,7 +15,7 @@ import numpy as np
 from .files import FormatError
 
 FORMAT = 1
-MOST_HEADER = 2**20         # bytes
+MOST_HEADER = 2**21         # bytes
 MOST_VALUES = 2**16         # in the header
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1"}
 ZEROS = b"0" * 64

@@ -21,7 +21,7 @@ def write(model, include_optimizer=True):
 
 def write_weights(model):
     """The bytes of the weights alone."""
-    names = _names(model)
+    names = names_of_weights(model)
     return pack({"weights": names}, dict(zip(names, model.weights, strict=True)))
 
 
@@ -32,19 +32,24 @@ def write_state(model, training):
 
 
 def _state(model, with_optimizer):
-    names = _names(model)
+    """Words and tensors; "slots" has a row for each weight, null for one that the optimizer has not moved."""
+    names = names_of_weights(model)
     words, tensors = {"weights": names, "seed": model._seed, "epochs": model._epochs}, {}
     tensors.update(zip(names, model.weights, strict=True))
     if with_optimizer:
-        rows = [dict(zip((f"{name}.{slot}" for slot in model.optimizer.slot_names), arrays, strict=True))
-                for name, arrays in zip(names, model.optimizer.slots or [], strict=False)]
-        words |= {"iterations": model.optimizer.iterations, "slots": [list(row) for row in rows]}
-        for row in rows:
-            tensors.update(row)
+        optimizer = model.optimizer
+        owners = optimizer._weights if optimizer.slots else []
+        moved = {id(weight): slots for weight, slots in zip(owners, optimizer.slots or [], strict=True)}
+        rows = [moved.get(id(weight)) for weight in model.weights]
+        named = [row and {f"{name}.{slot}": array for slot, array in zip(optimizer.slot_names, row, strict=True)}
+                 for name, row in zip(names, rows, strict=True)]
+        words |= {"iterations": optimizer.iterations, "slots": [None if row is None else list(row) for row in named]}
+        for row in named:
+            tensors.update(row or {})
     return words, tensors
 
 
-def _names(model):
+def names_of_weights(model):
     """A name for each weight, for who looks into the file: 0.dense.weight."""
     names = []
     for i, layer in enumerate(model.layers):
@@ -91,7 +96,7 @@ def read(data, source, compile=True):
             _set_optimizer(model, words, tensors)
         elif words["compile"] is not None:
             for row in words["slots"]:
-                _taken(tensors, row)
+                _taken(tensors, row or [])
         if tensors:
             raise ValueError(f"tensor {next(iter(tensors))!r} belongs to nothing")
     return model
@@ -115,25 +120,26 @@ def read_state(model, data, source):
         arrays, seed, epochs = _taken(tensors, words["weights"]), _seed(words), _count(words["epochs"])
         if [(a.shape, a.dtype) for a in arrays] != [(w.shape, w.dtype) for w in model.weights]:
             raise ValueError("it is of a model with other weights")
+        place = _place(words["training"])
         _set_optimizer(model, words, tensors)
         model.set_weights(arrays)
         model._seed, model._epochs = seed, epochs
-        return words["training"]
+        return place
 
 
 def _set_optimizer(model, words, tensors):
     """Steps and slots, once all have been checked."""
-    optimizer, names = model.optimizer, words["slots"]
+    optimizer, rows = model.optimizer, words["slots"]
     iterations = _count(words["iterations"])
-    if names:
-        if len(names) != len(model.weights):
-            raise ValueError(f"it has optimizer slots for {len(names)} weights of {len(model.weights)}")
-        given = [_taken(tensors, row) for row in names]
-        for weight, row in zip(model.weights, given, strict=True):
-            if [(a.shape, a.dtype) for a in row] != [(weight.shape, weight.dtype)] * len(optimizer.slot_names):
-                raise ValueError(f"its optimizer slots do not fit {type(optimizer).__name__}")
-        optimizer.build(model.weights)
-        for row, slots in zip(given, optimizer.slots, strict=True):
+    if len(rows) != len(model.weights):
+        raise ValueError(f"it has optimizer slots for {len(rows)} weights of {len(model.weights)}")
+    moved = [(weight, _taken(tensors, row)) for weight, row in zip(model.weights, rows, strict=True) if row is not None]
+    for weight, row in moved:
+        if [(a.shape, a.dtype) for a in row] != [(weight.shape, weight.dtype)] * len(optimizer.slot_names):
+            raise ValueError(f"its optimizer slots do not fit {type(optimizer).__name__}")
+    if moved:
+        optimizer.build([weight for weight, _ in moved])
+        for (_, row), slots in zip(moved, optimizer.slots, strict=True):
             for array, slot in zip(row, slots, strict=True):
                 slot[...] = array
     optimizer.iterations = iterations
@@ -144,6 +150,12 @@ def _taken(tensors, names):
     if not isinstance(names, list):
         raise TypeError("it has no list of weights")
     return [tensors.pop(name) for name in names]
+
+
+def _place(words):
+    """What Trainer.place gave."""
+    counts = {word: _count(words[word]) for word in ("epoch", "batch", "batches")}
+    return {**counts, "totals": [float(total) for total in words["totals"]]}
 
 
 def _seed(words):

@@ -1,4 +1,4 @@
-"""Callbacks: what ``fit`` calls while it trains. ``History`` keeps the numbers, ``ProgressBar`` shows them."""
+"""ProgressBar: how far the training is, on a terminal, in a pipe, in a log."""
 
 from __future__ import annotations
 
@@ -6,93 +6,12 @@ import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping
 from typing import Any, TextIO
 
-Logs = Mapping[str, float]
+from .base import Callback, Logs
 
 BAR_WIDTH = 30  # as in Keras
 MIN_BAR_WIDTH = 5  # a narrower one is left out
-
-
-class Callback:
-    """Base of all callbacks, with Keras' hooks: override those you need, and give the object to ``fit``.
-
-    ``fit`` sets ``model`` and ``params`` ({"epochs": ..., "steps": batches an epoch, "verbose": ...}) before
-    training. ``logs`` maps the names of loss and metrics to their values so far.
-
-    Example::
-
-        class Report(Callback):
-            def on_epoch_end(self, epoch, logs=None):
-                print(epoch, logs["loss"])
-
-        model.fit(x, y, callbacks=[Report()])
-    """
-
-    def __init__(self) -> None:
-        self.model: Any = None
-        self.params: dict[str, Any] = {}
-
-    @property
-    def wants_batches(self) -> bool:
-        """Whether a hook for batches is overridden: if none is, ``fit`` runs many batches in one compiled call."""
-        own = type(self)
-        return (
-            own.on_train_batch_begin is not Callback.on_train_batch_begin
-            or own.on_train_batch_end is not Callback.on_train_batch_end
-        )
-
-    def set_model(self, model: Any) -> None:
-        self.model = model
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        self.params = params
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Called once, before the first epoch."""
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Called once, after the last epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Called before each epoch; ``epoch`` counts from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Called after each epoch and its validation, whose values are in ``logs`` as ``val_...``."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called before each training step; ``batch`` counts from 0 in every epoch."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called after each training step."""
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Called before an evaluation or validation."""
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """Called after an evaluation or validation."""
-
-
-class History(Callback):
-    """What ``fit`` returns: ``history["loss"]`` is the list of the epochs' losses, ``epoch`` their numbers.
-
-    ``history`` has one list for each name in the logs: ``loss``, ``accuracy``, ``val_loss``, ...
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.history: dict[str, list[float]] = {}
-        self.epoch: list[int] = []
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.history = {}
-        self.epoch = []
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
 
 
 class ProgressBar(Callback):
@@ -175,7 +94,7 @@ class ProgressBar(Callback):
         count = f"{self.done:{len(str(self.batches))}}/{self.batches}"
         fields = self._fields(seconds, logs)
         for beside in (fields, [field for field in fields if not field.startswith("val_")]):
-            room = columns - _width(" - ".join([count, *beside])) - len(" []")
+            room = columns - width_of(" - ".join([count, *beside])) - len(" []")
             if room >= MIN_BAR_WIDTH:
                 count += f" [{_bar(self.done, self.batches, min(room, BAR_WIDTH))}]"
                 break
@@ -197,7 +116,7 @@ class _Painter:
         self.shown = 0  # columns in use
 
     def paint(self, row: str) -> None:
-        width = _width(row)
+        width = width_of(row)
         _write(self.stream, "\r" + row + " " * (self.shown - width))
         self.shown = width
 
@@ -271,6 +190,14 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.flush()
 
 
+def say(text: str) -> None:
+    """Write a line to standard output, below a live line; one that is closed or broken is no reason to stop."""
+    try:
+        _write(sys.stdout, ("\n" if _is_terminal(sys.stdout) else "") + text + "\n")
+    except (OSError, ValueError):
+        pass
+
+
 def printable(text: str, stream: TextIO) -> str:
     """Return ``text`` with "?" for each character which ``stream`` cannot encode (cp950, ascii)."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -295,7 +222,7 @@ def _bar(done: int, total: int, width: int) -> str:
     return ("=" * full)[:-1] + ">" * (full > 0) + "." * (width - full)
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Return the columns that ``text`` takes on a terminal: two for a Chinese character."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
@@ -304,7 +231,7 @@ def _fold(fields: list[str], columns: int) -> list[str]:
     """Join ``fields`` with " - " to rows of at most ``columns``, never dividing a field."""
     rows = fields[:1]
     for field in fields[1:]:
-        if _width(f"{rows[-1]} - {field}") <= columns:
+        if width_of(f"{rows[-1]} - {field}") <= columns:
             rows[-1] += f" - {field}"
         else:
             rows.append(f"  - {field}")
