@@ -30,9 +30,11 @@ class Place:
 
     def __init__(self, epoch, begun=None, done=0, steps=None, seen=0, totals=()):
         self.epoch, self.begun, self.done, self.steps, self.seen, self.totals = epoch, begun, done, steps, seen, totals
+        self.counted = {}                   # by metrics that are told outputs
 
     def as_data(self):
-        return {**vars(self), "totals": [float(total) for total in self.totals]}
+        totals = [float(total) for total in self.totals]
+        return {word: value for word, value in vars(self).items() if word != "counted"} | {"totals": totals}
 
 
 class Trainer:
@@ -230,7 +232,10 @@ class Trainer:
                              f"{len(place.totals)} numbers; this one has {source.steps} and {len(totals)}. Pass the "
                              "same data, batch_size and metrics, or remove the backup.")
         else:
+            from .saving.native import set_metric_states
+
             totals[...] = place.totals
+            set_metric_states(self, place.counted)
         return totals, place
 
     def _begin(self):

@@ -719,6 +719,35 @@ def test_a_backup_of_any_model_and_of_no_other(tmp_path):
     assert same(model.weights, before)
 
 
+@pytest.mark.parametrize("metrics", [["accuracy"], ["auc", "precision", "mae"], ["r2_score", "f1_score"]])
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_backup_goes_on_with_metrics_that_count_and_epochs_of_some_steps(metrics, steps, tmp_path):
+    options = {"epochs": 4, "batch_size": 4, "verbose": 0, "steps_per_epoch": steps}
+    twin = small_model(metrics)
+    history = twin.fit(X, Y, **options).history
+    for after in range(2, 9):
+        with pytest.raises(KeyboardInterrupt):
+            small_model(metrics).fit(X, Y, **options, callbacks=[callbacks.BackupAndRestore(tmp_path, 1), Crash(after)])
+        again = small_model(metrics, seed=5)
+        rest = again.fit(X, Y, **options, callbacks=[callbacks.BackupAndRestore(tmp_path, 1)])
+        assert state(again) == state(twin)
+        for name, values in history.items():
+            np.testing.assert_array_equal(rest.history[name], [values[epoch] for epoch in rest.epoch])
+
+
+def test_a_backup_goes_on_in_batches_that_can_be_iterated_over_anew(tmp_path):
+    batches = [(X[first:first + 5], Y[first:first + 5]) for first in range(0, 20, 5)]
+    twin = small_model()
+    twin.fit(batches, epochs=3, verbose=0)
+    for after in range(2, 8):
+        with pytest.raises(KeyboardInterrupt):
+            small_model().fit(batches, epochs=3, verbose=0,
+                              callbacks=[callbacks.BackupAndRestore(tmp_path, 1), Crash(after)])
+        again = small_model(seed=5)
+        again.fit(batches, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path, 1)])
+        assert state(again) == state(twin)
+
+
 def test_a_backup_leaves_others_files_alone(tmp_path):
     (tmp_path / "mine.txt").touch()
     small_model().fit(X, Y, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])

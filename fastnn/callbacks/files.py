@@ -111,7 +111,8 @@ class BackupAndRestore(Callback):
 
     Keeps one file in ``backup_dir``, written after each epoch or each ``save_freq`` batches: weights, optimizer, and
     the place in training, also within an epoch. ``fit`` begins there if the file is there, and removes it at its end
-    unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size.
+    unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size;
+    batches that it gives itself must be the same when they are iterated over anew.
     Any model can be backed up, with Lambda layers and optimizers of one's own too. What other callbacks have counted so
     far is not kept, nor the history of the epochs before.
 
@@ -139,7 +140,7 @@ class BackupAndRestore(Callback):
         from ..saving.native import read_state
 
         if os.path.exists(self.path):
-            self.model.resume(read_state(self.model, mapped(self.path), self.path))
+            read_state(self.model, mapped(self.path), self.path)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.every.now():
@@ -154,7 +155,7 @@ class BackupAndRestore(Callback):
         from ..saving.native import write_state
 
         os.makedirs(self.backup_dir, exist_ok=True)
-        write_whole(self.path, write_state(self.model, self.model.place))
+        write_whole(self.path, write_state(self.model))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.delete_checkpoint:

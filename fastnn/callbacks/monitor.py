@@ -29,9 +29,10 @@ class Monitor(Callback):
 
     def is_improvement(self, value: float, best: float | None) -> bool:
         """Whether ``value`` is better than ``best`` by more than ``min_delta``; NaN never is."""
+        more = self.more_is_better()
         if best is None:
             return True
-        return value - self.min_delta > best if self.more_is_better() else value + self.min_delta < best
+        return value - self.min_delta > best if more else value + self.min_delta < best
 
     def more_is_better(self) -> bool:
         if self.mode != "auto":

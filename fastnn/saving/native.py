@@ -3,6 +3,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..utils import constructor_words
 from .container import pack, unpack
 from .files import FormatError
 
@@ -25,10 +26,21 @@ def write_weights(model):
     return pack({"weights": names}, dict(zip(names, model.weights, strict=True)))
 
 
-def write_state(model, training):
-    """The bytes of all that training has made so far, and of `training`: plain data about where it stands."""
+def write_state(model):
+    """The bytes of all that training has made so far, and of where it stands."""
     words, tensors = _state(model, True)
-    return pack({"training": training, **words}, tensors)
+    for name, array in _metric_states(model):
+        tensors[name] = array
+    return pack({"training": model.place.as_data(), **words}, tensors)
+
+
+def _metric_states(model):
+    """What the metrics that are told outputs have counted in the epoch so far: names and arrays."""
+    for i, (metric, _) in enumerate(model._told):
+        words = constructor_words(type(metric))
+        for word, value in vars(metric).items():
+            if word not in words and isinstance(value, (int, float, np.ndarray)):
+                yield f"metric.{i}.{word}", np.asarray(value)
 
 
 def _state(model, with_optimizer):
@@ -114,7 +126,7 @@ def read_weights(model, data, source):
 
 
 def read_state(model, data, source):
-    """What write_state() has kept, into the model that it was made of or a twin; returns `training`."""
+    """What write_state() has kept, into the model that it was made of or a twin."""
     words, tensors = _unpacked(data, source)
     with _blame(source):
         arrays, seed, epochs = _taken(tensors, words["weights"]), _seed(words), _count(words["epochs"])
@@ -123,8 +135,16 @@ def read_state(model, data, source):
         place = _place(words["training"])
         _set_optimizer(model, words, tensors)
         model.set_weights(arrays)
-        model._seed, model._epochs = seed, epochs
-        return place
+        place.counted = {name: array.copy() for name, array in tensors.items()}
+        model._seed, model._epochs, model.place = seed, epochs, place
+
+
+def set_metric_states(model, counted):
+    """What _metric_states() gave, into the metrics of the same names."""
+    for i, (metric, _) in enumerate(model._told):
+        for word in vars(metric):
+            if (array := counted.get(f"metric.{i}.{word}")) is not None:
+                setattr(metric, word, array if array.ndim else array.item())
 
 
 def _set_optimizer(model, words, tensors):
@@ -153,9 +173,11 @@ def _taken(tensors, names):
 
 
 def _place(words):
-    """What Trainer.place gave."""
-    counts = {word: _count(words[word]) for word in ("epoch", "batch", "batches")}
-    return {**counts, "totals": [float(total) for total in words["totals"]]}
+    from ..training import Place
+
+    begun, totals = words["begun"], [float(total) for total in words["totals"]]
+    counts = {word: None if words[word] is None else _count(words[word]) for word in ("steps", "epoch", "done", "seen")}
+    return Place(**counts, totals=totals, begun=None if begun is None else tuple(_count(part) for part in begun))
 
 
 def _seed(words):
