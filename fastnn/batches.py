@@ -8,6 +8,8 @@ import numpy as np
 
 from . import _core
 
+PART_ROWS = 4096        # of a mapped array that are converted at once for a prediction
+
 
 class Rows(NamedTuple):
     """Checked arrays for the compiled loop: x, y, and the weights of the samples or None."""
@@ -141,6 +143,15 @@ class Batches:
         self.steps = self.wanted or done
         if self.indexed and hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+
+
+def parts(x, steps=None):
+    """What x gives batch by batch, without y, or an array some rows at a time."""
+    if hasattr(x, "__array__"):
+        return (np.asarray(x[first:first + PART_ROWS]) for first in range(0, len(x), PART_ROWS))
+    indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
+    batches = (x[i] for i in range(len(x))) if indexed else iter(x)
+    return (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in itertools.islice(batches, steps))
 
 
 def unpacked(batch):

@@ -109,7 +109,7 @@ def as_rows(out, units):
 def as_targets(y, n, shape, loss, dtype, measured=True):
     """y as (n, units) numbers for outputs of `shape`, or as int64 labels (n,) for the sparse loss.
 
-    measured: whether the compiled loop reads y, which for a loss of one's own, that takes any numbers, only metrics ask.
+    measured: whether the compiled loop reads y: for a loss of one's own, which takes any, only for metrics.
     """
     units = int(np.prod(shape))
     if len(shape) > 1 and loss.classes:
@@ -142,8 +142,8 @@ def as_targets(y, n, shape, loss, dtype, measured=True):
 def as_weights(sample_weight, class_weight, y, units, dtype):
     """The weight of each sample (n,), given or by the class that y names, or None."""
     if sample_weight is not None and class_weight is not None:
-        raise ValueError("Received both sample_weight and class_weight. Multiply the class's weight into sample_weight, "
-                         "and pass that alone.")
+        raise ValueError("Received both sample_weight and class_weight. Multiply the weights of the classes into "
+                         "sample_weight, and pass that alone.")
     if class_weight is not None:
         return weights_by_class(class_weight, y, units).astype(dtype)
     if sample_weight is None:

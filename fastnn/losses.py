@@ -101,9 +101,11 @@ def same_rank(y_true, y_pred):
 
 
 def _share(dout, out, y_pred, measure, y_true, smoothing):
+    if type(y_pred) is traces.Traced:
+        raise TypeError("A compiled loss has no second derivative. Write the loss with NumPy functions or fastnn.ops.")
     slope = np.empty_like(y_pred)
     _core.loss(measure, y_pred, y_true, slope, smoothing=smoothing)
-    return slope * dout[:, None]
+    return dout[:, None] * slope
 
 
 traces.LOCAL["by_sample"] = lambda y_pred, measure, y_true, smoothing: _core.loss(
@@ -255,8 +257,8 @@ class CosineSimilarity(Loss):
 class BinaryCrossentropy(Loss):
     """-mean(t log p + (1 - t) log(1 - p)); p clipped to [1e-7, 1 - 1e-7] unless a sigmoid is fused into the loss.
 
-    from_logits: y_pred are logits z, and p = sigmoid(z).  label_smoothing: from 0 to 1, moves t that share of the way to
-    1/2.
+    from_logits: y_pred are logits z, and p = sigmoid(z).  label_smoothing: from 0 to 1, moves t that share of the way
+    to 1/2.
     """
 
     name = kernel = "binary_crossentropy"
@@ -274,8 +276,8 @@ class BinaryCrossentropy(Loss):
 class CategoricalCrossentropy(BinaryCrossentropy):
     """-sum(t log p) for one-hot rows t; p clipped to [1e-7, 1 - 1e-7] unless a softmax is fused into the loss.
 
-    from_logits: y_pred are logits z, and p = softmax(z).  label_smoothing: from 0 to 1, moves t that share of the way to
-    1 / classes.
+    from_logits: y_pred are logits z, and p = softmax(z).  label_smoothing: from 0 to 1, moves t that share of the way
+    to 1 / classes.
     """
 
     name = kernel = "categorical_crossentropy"
@@ -307,9 +309,10 @@ class FunctionLoss(Loss):
                         "Compile with one of fastnn.losses, or compile again after loading.")
 
 
-CLASSES = (MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber,
-           LogCosh, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity, BinaryCrossentropy,
-           CategoricalCrossentropy, SparseCategoricalCrossentropy)
+CLASSES: tuple[type[Loss], ...] = (
+    MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
+    KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity, BinaryCrossentropy,
+    CategoricalCrossentropy, SparseCategoricalCrossentropy)
 ALIASES = {"mse": MeanSquaredError, "mae": MeanAbsoluteError, "mape": MeanAbsolutePercentageError,
            "msle": MeanSquaredLogarithmicError, "logcosh": LogCosh, "kld": KLDivergence, "bce": BinaryCrossentropy}
 LOSSES = {cls.name: cls for cls in CLASSES} | ALIASES

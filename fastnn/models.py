@@ -2,6 +2,7 @@
 import math
 
 from . import _core, inputs, saving
+from .batches import are_batches, parts
 from .layers import Flatten, Input, Layer, Rescaling
 from .layers import get as get_layer
 from .layers.base import overwrite_all, pass_through
@@ -138,7 +139,7 @@ class Sequential(Trainer):
 
     # Asking
 
-    def predict(self, x, batch_size=None, verbose=0, out=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None, out=None):
         """The outputs (n, units) for x (n, *input_shape), which may be sparse; the same bits for any batch size.
 
         out: an array of that shape and the model's dtype that takes the result.  callbacks: whose hooks on_predict_...
@@ -149,6 +150,8 @@ class Sequential(Trainer):
         network = self._network or self._compiled_network()
         if self._plain and network.fits(x):
             return network.predict(x, out)
+        if are_batches(x) and not isinstance(x, (list, tuple)) or inputs.must_stay_mapped(x):
+            return np.concatenate([self.predict(part) for part in parts(x, steps)], out=out)
         shape = (-1, *self.layers[-1].output_shape)
         rows = out if out is None or self._plain else inputs.as_rows(out, network.units)
         return network.predict(self._inputs(x, self.layers[0].input_shape), rows).reshape(shape)

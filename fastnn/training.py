@@ -180,7 +180,10 @@ class Trainer:
         for epoch in range(max(epochs.start, self.place.epoch), epochs.stop):
             _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
-            logs = self._train_epoch(source, seed, position, epoch, everyone)
+            reached = self._train_epoch(source, seed, position, epoch, everyone)
+            if not reached and not self.stop_training:
+                break                   # the data had run out
+            logs = reached
             self._epochs = position + 1
             if held is not None and validates(epoch):
                 measured = self._evaluate(held, everyone)
@@ -219,7 +222,6 @@ class Trainer:
                     callback.on_progress(done, source.steps or done, logs)
             if self.stop_training:
                 break
-        self.stop_training |= not done
         return logs
 
     def _resumed(self, source, epoch):

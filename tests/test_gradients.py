@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import check_gradient, gradient, ops, value_and_gradient
+from fastnn import check_gradient, gradient, losses, ops, value_and_gradient
 from fastnn.traces import CALLS, IN_PLACE, PLAIN, RULES, Traced, apply
 
 A, B = (3, 4), (4,)
@@ -30,6 +30,8 @@ MASK = np.array([True, False, True, True])
 INDEX = np.array([0, 2, 2, 1])
 # (operation of the table of rules, function of its arrays, the arrays)
 CASES = [
+    ("by_sample", lambda p: losses.mean_squared_error(np.ones((3, 4)), p), [A]),
+    ("by_sample", lambda p: losses.categorical_crossentropy(np.eye(3, 4), p, from_logits=True), [A]),
     ("add", operator.add, [A, A]), ("add", operator.add, [A, B]), ("add", operator.add, [(3, 1), (1, 4)]),
     ("add", operator.add, [(), A]), ("add", lambda x: x + x, [A]), ("add", lambda x: x + x + x + x, [A]),
     ("add", lambda x: 1.5 + x + 2, [A]),
@@ -146,6 +148,10 @@ def test_second_derivatives_against_central_differences(name, f, shapes):
         slopes = gradient(weighted(lambda *xs: np.sin(f(*xs))), tuple(range(len(operands))))(*operands)
         return sum(np.sum(slope * slope) for slope in slopes)
 
+    if name == "by_sample":
+        with pytest.raises(TypeError, match="second derivative"):
+            gradient(of_gradient)(*operands)
+        return
     assert check_gradient(of_gradient, *operands).error < 1e-5
 
 

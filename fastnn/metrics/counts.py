@@ -24,7 +24,7 @@ def weights_of(sample_weight, shape):
 
 
 def above(y_true, y_pred, places, bins, weights):
-    """The weights of true and of false elements that lie above each of `bins` thresholds; places: how many each does."""
+    """The weights of true and of false elements above each of `bins` thresholds; places: above how many each is."""
     true = np.bincount(places, weights * y_true, bins + 1)
     both = np.bincount(places, weights, bins + 1)
     tp, every = (np.cumsum(counts[::-1])[::-1][1:] for counts in (true, both))
@@ -83,7 +83,10 @@ class Precision(ThresholdMetric):
 
 
 class Recall(ThresholdMetric):
-    """The share of what is true that is predicted, being above the threshold.  thresholds, class_id: as in Precision."""
+    """The share of what is true that is predicted, being above the threshold.
+
+    thresholds, class_id: as in Precision.
+    """
 
     name = "recall"
 

@@ -77,7 +77,8 @@ X = RNG.standard_normal((N, 6)).astype("float32")
 ], ids=["names", "objects", "labels"])
 def test_fit_and_evaluate_report_what_keras_does(y, names):
     """Keys alike; values within 1e-4, counts of single samples aside."""
-    mine = models.Sequential([layers.Dense(8, activation="tanh", input_shape=(6,)), layers.Dense(4, activation="softmax")])
+    mine = models.Sequential([layers.Dense(8, activation="tanh", input_shape=(6,)),
+                              layers.Dense(4, activation="softmax")])
     theirs = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, activation="tanh"),
                                keras.layers.Dense(4, activation="softmax")])
     theirs.set_weights(mine.get_weights())
