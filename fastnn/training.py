@@ -241,7 +241,7 @@ class Trainer:
 
     def _train(self, rows, order, batch_size, first, last, totals, epoch=0, done=0):
         """Batches first .. last - 1, or as many as a tenth of a second holds; returns the number reached."""
-        rule = self.optimizer.rule()
+        rule, self._network.seed = self.optimizer.rule(), self._seed or 0
         if rule is None:
             last = first + 1
         try:

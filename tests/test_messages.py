@@ -223,7 +223,7 @@ ELSEWHERE = [
     ("Dense after images", lambda: Sequential([Dense(3, input_shape=(28, 28))]), ValueError,
      "Dense takes samples of one axis, received samples of shape (28, 28). Put layers.Flatten() before it."),
     ("activation", lambda: Dense(3, "rleu"), ValueError,
-     "Unknown activation 'rleu'. Did you mean 'relu'? Available: linear, relu, sigmoid, softmax, tanh."),
+     ["Unknown activation 'rleu'. Did you mean 'relu'? Available: elu, exponential, gelu, ", ", swish, tanh."]),
     ("Activation", lambda: layers.Activation("soft_max"), ValueError, ["Did you mean 'softmax'?"]),
     ("initializer", lambda: Dense(3, kernel_initializer="glorot"), ValueError,
      "Unknown initializer 'glorot'. Did you mean 'glorot_uniform'? Available: glorot_uniform, zeros."),
