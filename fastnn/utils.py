@@ -160,8 +160,10 @@ def whole_number(name, value, least):
 
 def real_number(name, value, least=-math.inf, most=math.inf):
     """value as a finite float from least to most, or an error that says so."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a finite number, received {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, received {value!r}.")
     if not least <= value <= most:
         limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ValueError(f"{name} must be {limits}, received {value}.")

@@ -383,7 +383,7 @@ cdef class Network:
         """The first stage that learns, or the number of all before the loss."""
         cdef isize i
         for i in range(self.trained):
-            if self.stage(i).learned() and not self.stage(i).frozen:
+            if (self.stage(i).learned() or self.stage(i).adapts) and not self.stage(i).frozen:
                 return i
         return self.trained
 

@@ -67,6 +67,7 @@ cdef void run_rows_of(Normalizing *job, normalization_kernel kernel) noexcept no
 cdef class Normalization(Stage):
     """What both have: gamma and beta (cols), either may be None, and room for four rows of the batch's numbers."""
     cdef np.ndarray room                # (4, cols): mean, variance, dgamma, dbeta
+    cdef tuple kept                     # gamma and beta, also where they are fixed
     cdef double epsilon
     cdef isize cols
 
@@ -76,6 +77,7 @@ cdef class Normalization(Stage):
         self.room = numpy.zeros((4, cols), dtype)
         for name, x in (("gamma", gamma), ("beta", beta)):
             self.check(name, x)
+        self.kept = gamma, beta
         self.hold([gamma, beta])
 
     def check(self, name, x):
@@ -126,6 +128,7 @@ cdef class BatchNormalization(Normalization):
         self.check("moving_variance", moving_variance)
         self.moving_mean, self.moving_variance = moving_mean, moving_variance
         self.fixed, self.momentum = momentum is None, momentum or 0
+        self.adapts = not self.fixed
         if self.fixed:
             self.parameters = None
 

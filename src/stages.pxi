@@ -37,6 +37,7 @@ cdef class Stage:
     cdef void *gradient_at[2]
     cdef isize sizes[2]
     cdef public bint frozen
+    cdef bint adapts                # a step moves more than the parameters
 
     def hold(self, list parameters):
         """Names the parameters."""

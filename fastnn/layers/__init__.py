@@ -8,11 +8,13 @@ from .base import Layer
 from .dense import Dense
 from .dropout import Dropout
 from .function import Lambda
+from .normalization import BatchNormalization, LayerNormalization, Normalization
 from .rescaling import Rescaling
 from .shapes import Flatten, Input, Reshape
 
 LAYERS = {cls.__name__: cls for cls in (
-    ELU, Activation, Dense, Dropout, Flatten, Input, Lambda, LeakyReLU, ReLU, Rescaling, Reshape, Softmax)}
+    ELU, Activation, BatchNormalization, Dense, Dropout, Flatten, Input, Lambda, LayerNormalization, LeakyReLU,
+    Normalization, ReLU, Rescaling, Reshape, Softmax)}
 
 
 def get(layer):

@@ -10,6 +10,8 @@ from .base import Layer
 class Input(Layer):
     """Names the shape of one sample: Input((784,)) or Input(shape=(28, 28))."""
 
+    factor: float | None = 1.0
+
     def __init__(self, shape, name=None, dtype=None):
         super().__init__(name, dtype, input_shape=shape)
 
@@ -21,12 +23,16 @@ class Input(Layer):
 class Flatten(Layer):
     """(B, ...) to (B, n): the samples as rows."""
 
+    factor: float | None = 1.0
+
     def shape_after(self, input_shape):
         return (int(np.prod(input_shape)),)
 
 
 class Reshape(Layer):
     """The numbers of each sample in another shape, in which one length may be -1: Reshape((28, -1))."""
+
+    factor: float | None = 1.0
 
     def __init__(self, target_shape, **options):
         super().__init__(**options)
