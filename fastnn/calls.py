@@ -178,6 +178,7 @@ ELEMENTWISE = (
 CALLS |= {name: operation(name) for name in ELEMENTWISE} | {
     "true_divide": divide, "expit": operation("sigmoid"), "positive": operation("copy"),
     "softmax": along("softmax"), "log_softmax": along("log_softmax"), "clip": clip, "where": select,
+    "curve": lambda x, name, numbers, kind: apply("curve", (x, name, numbers, kind)),
     "astype": cast, "copy": operation("copy"), "sum": sum, "mean": mean, "var": var, "std": std, "norm": norm,
     "max": extreme("max"), "min": extreme("min"), "amax": extreme("max"), "amin": extreme("min"), "cumsum": cumsum,
     "dot": dot, "tensordot": tensordot, "outer": outer, "vdot": lambda x, y: dot(ravel(x), ravel(y)),

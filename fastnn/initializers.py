@@ -16,7 +16,12 @@ def zeros(shape, seed, stream):
     return np.zeros(shape)
 
 
-FUNCTIONS = {f.__name__: f for f in (glorot_uniform, zeros)}
+def ones(shape, seed, stream):
+    """All ones."""
+    return np.ones(shape)
+
+
+FUNCTIONS = {f.__name__: f for f in (glorot_uniform, ones, zeros)}
 
 
 def get(initializer):

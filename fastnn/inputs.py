@@ -225,3 +225,43 @@ def split(rows, share, classes):
             warnings.warn(f"validation_split takes the last {n - kept} rows as they stand, and class {new[0]:g} "
                           "occurs only there. Shuffle x and y together first, or use validation_data.", stacklevel=4)
     return rows.part(slice(kept)), rows.part(slice(kept, n))
+
+
+def moments(data, whole=False, rows=8192):
+    """The mean and variance, in float64, of each place of the last axis of data (n, ..., C), or of all its numbers.
+
+    data: an array, or SciPy's sparse rows, of which `rows` at a time are taken (Chan, Golub and LeVeque 1979).
+    """
+    data = data if hasattr(data, "shape") else np.asarray(data)
+    width = sample_shape(data)[-1]
+    if not data.shape[0]:
+        raise ValueError(f"data holds no samples: its shape is {data.shape}.")
+    size, mean, squares = 0, 0.0, 0.0
+    for first in range(0, data.shape[0], rows):
+        some = data[first:first + rows]
+        count, centre, more = (sparse_sums if is_sparse(data) else sums)(some, 1 if whole else width)
+        share = count / (size + count)
+        squares = squares + more + (centre - mean) ** 2 * (size * share)
+        mean, size = mean + (centre - mean) * share, size + count
+    found = np.asarray(mean), np.asarray(squares / size)
+    if not np.isfinite(found).all():
+        raise ValueError("data holds NaN or infinity. Remove or replace them first.")
+    return (found[0][0], found[1][0]) if whole else found
+
+
+def sums(some, width):
+    """How many numbers there are in each of `width` places, their mean, and the squares about it summed."""
+    x = as_numbers(some, "data", "float64").astype("float64").reshape(-1, width)
+    mean = x.mean(0)
+    return len(x), mean, ((x - mean) ** 2).sum(0)
+
+
+def sparse_sums(some, width):
+    """The same of sparse rows."""
+    x = some.tocoo()
+    x.sum_duplicates()
+    values = as_numbers(x.data, "data", "float64").astype("float64")
+    place, n = (x.col if width > 1 else np.zeros_like(x.col)), some.shape[0] * some.shape[1] // width
+    mean = np.bincount(place, values, width) / n
+    stored = np.bincount(place, minlength=width)
+    return n, mean, np.bincount(place, (values - mean[place]) ** 2, width) + (n - stored) * mean ** 2

@@ -3,7 +3,7 @@ import math
 
 from . import _core, inputs, saving
 from .batches import are_batches, parts
-from .layers import Flatten, Input, Layer, Rescaling
+from .layers import Input, Layer
 from .layers import get as get_layer
 from .layers.base import overwrite_all, pass_through
 from .saving import load_model, save_model
@@ -42,8 +42,6 @@ class Sequential(Trainer):
             raise TypeError(f"A model is made of layers, received {layer!r}. Use layers.Dense(...) or another layer.")
         if self.layers and isinstance(layer, Input):
             raise ValueError("Input must be the first layer.")
-        if isinstance(layer, Rescaling) and not all(isinstance(e, (Input, Flatten, Rescaling)) for e in self.layers):
-            raise ValueError("Rescaling must come before the layers that compute.")
         before = self.layers[-1].output_shape if self.layers else layer.input_shape
         if self.layers and before and layer.input_shape and not layer.built and layer.input_shape != before:
             raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives "
@@ -121,9 +119,10 @@ class Sequential(Trainer):
             if not self.layers or not self.built:
                 raise RuntimeError("The model has no layers, or does not know its input. Add layers, and give the "
                                    "first one input_shape=, or call fit(x, y) first.")
-            self._stages = [(layer, layer.stages()) for layer in self.layers]
+            computing = self._computing()
+            self._stages = [(layer, layer.stages()) for layer in computing]
             stages = [stage for _, those in self._stages for stage in those] or pass_through(self.layers[-1])
-            scale = math.prod(layer.scale for layer in self.layers)
+            scale = math.prod(layer.factor for layer in self.layers[:len(self.layers) - len(computing)])
             self._network = _core.Network(stages, scale=scale, **self._measures(stages))
             self._plain = len(self.layers[0].input_shape) == len(self.layers[-1].output_shape) == 1
         return self._network

@@ -37,8 +37,8 @@ add, subtract, multiply, divide, power, negative = map(
 exp, log, absolute, sign, square, sqrt = map(operation, ("exp", "log", "absolute", "sign", "square", "sqrt"))
 cos, sin, matmul, where, reshape, transpose, broadcast_to, astype = map(
     operation, ("cos", "sin", "matmul", "where", "reshape", "transpose", "broadcast_to", "astype"))
-maximum, minimum, relu_backward, sigmoid_backward, tanh_backward = map(
-    operation, ("maximum", "minimum", "relu_backward", "sigmoid_backward", "tanh_backward"))
+maximum, minimum, sigmoid, relu_backward, sigmoid_backward, tanh_backward = map(
+    operation, ("maximum", "minimum", "sigmoid", "relu_backward", "sigmoid_backward", "tanh_backward"))
 
 
 def sum(x: Array, axis: Any = None, *, keepdims: bool = False) -> Array:
@@ -93,6 +93,43 @@ def softmax_out_share(ddx: Array, dx: Array, out: Array, dout: Array) -> Array:
                     multiply(dout, along(multiply(ddx, out))))
 
 
+def curve_backward(x: Array, dout: Array, name: str, numbers: Any, kind: str) -> Array:
+    return apply("curve_backward", (x, dout, name, numbers, kind))
+
+
+def mish_bend(x: Array, numbers: Any) -> Array:
+    """2 t' + x t'' for t = w / d, w = e (e + 2), d = w + 2, e = exp(x)"""
+    e = exp(minimum(x, 20.0))
+    d, half = add(multiply(e, add(e, 2.0)), 2.0), multiply(e, add(e, 1.0))
+    slope = divide(multiply(half, 4.0), square(d))
+    more = divide(subtract(multiply(add(half, square(e)), d), multiply(square(half), 4.0)), multiply(square(d), d))
+    return add(multiply(slope, 2.0), multiply(multiply(x, more), 4.0))
+
+
+def silu_bend(x: Array, numbers: Any) -> Array:
+    s = sigmoid(x)
+    return multiply(multiply(s, subtract(1.0, s)), add(multiply(x, subtract(1.0, multiply(s, 2.0))), 2.0))
+
+
+# The second derivative of each curve that has one but zero.
+BENDS: dict[str, Any] = {
+    "elu": lambda x, numbers: where(plain(x) > 0, 0.0, multiply(exp(minimum(x, 0.0)), numbers[1])),
+    "exponential": lambda x, numbers: exp(x),
+    "gelu": lambda x, numbers: multiply(exp(multiply(square(x), -0.5)),
+                                        multiply(subtract(2.0, square(x)), 0.3989422804014327)),
+    "hard_silu": lambda x, numbers: where(np.abs(plain(x)) < 3, 1 / 3, 0.0),
+    "mish": mish_bend,
+    "silu": silu_bend,
+    "softplus": lambda x, numbers: multiply(sigmoid(x), subtract(1.0, sigmoid(x))),
+    "softsign": lambda x, numbers: divide(multiply(sign(x), -2.0), power(add(absolute(x), 1.0), 3)),
+}
+
+
+def bend_share(ddx: Array, dx: Array, x: Array, dout: Array, name: str, numbers: Any, kind: str) -> Array:
+    bend = BENDS.get(kind or name)
+    return None if bend is None else multiply(multiply(ddx, dout), bend(x, numbers))
+
+
 softmax_backward = operation("softmax_backward")
 RULES |= {
     "add": (lambda dout, out, x, y: dout, lambda dout, out, x, y: dout),
@@ -132,6 +169,8 @@ RULES |= {
     "softmax": (lambda dout, out, x: softmax_backward(out, dout),),
     "softmax_backward": (softmax_out_share, lambda ddx, dx, out, dout: softmax_backward(out, ddx)),
     "log_softmax": (lambda dout, out, x: subtract(dout, multiply(exp(out), sum(dout, -1, keepdims=True))),),
+    "curve": (lambda dout, out, x, *which: curve_backward(x, dout, *which), None, None, None),
+    "curve_backward": (bend_share, lambda ddx, dx, x, dout, *which: curve_backward(x, ddx, *which), None, None, None),
     "clip": (clip_share, None, None),
     "where": (None, lambda dout, out, mask, x, y: where(mask, dout, 0.0),
               lambda dout, out, mask, x, y: where(mask, 0.0, dout)),
@@ -309,6 +348,8 @@ LOCAL |= {
     "sigmoid_backward": partial(_core.activate_backward, "sigmoid"),
     "tanh_backward": partial(_core.activate_backward, "tanh"),
     "softmax_backward": _core.softmax_backward,
+    "curve": _core.curve,
+    "curve_backward": _core.curve_backward,
     "astype": lambda x, dtype: x.astype(dtype) if hasattr(x, "astype") else dtype.type(x),
     "copy": np.copy,
     "broadcast_to": spread,

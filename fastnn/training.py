@@ -1,4 +1,5 @@
 """Trainer: compile, fit and evaluate, for whatever has layers and compiled stages."""
+import itertools
 import math
 import warnings
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ import numpy as np
 from . import inputs, losses, optimizers
 from .batches import Arrays, Batches, Mapped, Rows, are_batches
 from .callbacks import Callback, History, ProgressBar
-from .layers import Dense, Flatten, Input, Rescaling
+from .layers import BatchNormalization, Dense, Input, Normalization, Rescaling
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
@@ -110,7 +111,8 @@ class Trainer:
         steps, held_steps = _steps("steps_per_epoch", steps_per_epoch), _steps("validation_steps", validation_steps)
         validates = _validates(validation_freq)
         source = self._source("fit", batch_size, steps, x, y, sample_weight, class_weight)
-        if type(source) is Arrays and not any(isinstance(layer, Rescaling) for layer in self.layers):
+        scaling = (BatchNormalization, Normalization, Rescaling)
+        if type(source) is Arrays and not any(isinstance(layer, scaling) for layer in self.layers):
             inputs.warn_of_bytes(source.rows.x)
         held = None
         if validation_data is not None:
@@ -248,7 +250,7 @@ class Trainer:
 
     def _train(self, rows, order, batch_size, first, last, totals, epoch=0, done=0):
         """Batches first .. last - 1, or as many as a tenth of a second holds; returns the number reached."""
-        rule = self.optimizer.rule()
+        rule, self._network.seed = self.optimizer.rule(), self._seed or 0
         if rule is None:
             last = first + 1
         try:
@@ -297,11 +299,14 @@ class Trainer:
         return [stage for stage in self._compiled_network().stages if stage.learned()]
 
     def _bind_optimizer(self):
-        """Slots for every weight; arrays for the gradients where the optimizer takes them whole."""
+        """Slots for every weight that can be trained; arrays for the gradients where the optimizer takes them whole."""
         self._freeze()
         optimizer, rule = self.optimizer, self.optimizer.rule()
-        optimizer.build(self.weights, [name for layer in self.layers for name in layer.weight_names()])
-        slots = {id(w): slots for w, slots in zip(self.weights, optimizer.slots, strict=True)}
+        learned = {id(weight) for stage in self._learners() for weight in stage.learned()}
+        named = [(weight, name) for layer in self.layers
+                 for weight, name in zip(layer.weights, layer.weight_names(), strict=True) if id(weight) in learned]
+        optimizer.build([weight for weight, _ in named], [name for _, name in named])
+        slots = {id(weight): slots for (weight, _), slots in zip(named, optimizer.slots, strict=True)}
         for stage in self._learners():
             stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
             if rule is None or rule.by_norm:
@@ -368,6 +373,10 @@ class Trainer:
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from error
 
+    def _computing(self):
+        """The layers from the first on that does more than what the gather does."""
+        return list(itertools.dropwhile(lambda layer: layer.factor is not None, self.layers))
+
     def _shape_after(self, shape):
         """The shape of one output for samples of `shape`, built or not."""
         for layer in self.layers:
@@ -377,7 +386,7 @@ class Trainer:
     def _inputs(self, x, shape):
         first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
         if inputs.is_sparse(x):
-            reader = next((layer for layer in self.layers if not isinstance(layer, (Input, Flatten, Rescaling))), first)
+            reader = next(iter(self._computing()), first)
             if not isinstance(reader, Dense):
                 raise ValueError(f"Only a Dense layer reads sparse rows, but x is sparse and the first layer that "
                                  f"computes is {reader.name!r} ({type(reader).__name__}). Pass x.toarray(), or put a "

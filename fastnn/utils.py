@@ -1,4 +1,6 @@
 """Labels as one-hot rows, the random seed, and objects by name or as plain data."""
+import math
+import numbers
 import os
 
 import numpy as np
@@ -154,3 +156,15 @@ def whole_number(name, value, least):
     if value < least:
         raise ValueError(f"{name} must be at least {least}, received {value}.")
     return int(value)
+
+
+def real_number(name, value, least=-math.inf, most=math.inf):
+    """value as a finite float from least to most, or an error that says so."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a finite number, received {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, received {value!r}.")
+    if not least <= value <= most:
+        limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ValueError(f"{name} must be {limits}, received {value}.")
+    return float(value)

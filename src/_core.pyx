@@ -6,7 +6,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from libc.math cimport isfinite
 from libc.math cimport sqrt as root
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -39,6 +39,8 @@ include "losses.pxi"
 include "reductions.pxi"
 include "rule.pxi"
 include "stages.pxi"
+include "activations.pxi"
+include "normalization.pxi"
 include "function.pxi"
 include "network.pxi"
 include "sparse.pxi"

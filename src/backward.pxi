@@ -58,3 +58,46 @@ def softmax_backward(out, dout):
     with nogil:
         kernels_of(dtype).softmax_backward(from_, over, to, rows, cols)
     return dx
+
+
+cdef tuple as_reals(str function, object x):
+    """x as a C-contiguous array of float32 or float64, as NumPy's exp would compute it; and its element type."""
+    cdef np.ndarray a = as_array(x)
+    cdef int element = element_of(a)
+    if element == INT32 or element == INT64:
+        return np.PyArray_Cast(a, np.NPY_FLOAT64), FLOAT64
+    if element < 0 or element == UINT8:
+        a = a.astype(computed_in(function, numpy.exp, ("x",), (a,)))
+    return numpy.require(a, None, "C").reshape((<object>a).shape), element_of(a)
+
+
+def curve(x, str name, tuple numbers=(), str kind=None):
+    """The activation `kind` of CURVE_NAMES with its numbers, which users know by `name`; any shape."""
+    result = traced("curve", (x, name, numbers, kind), {})
+    if result is not NotImplemented:
+        return result
+    cdef np.ndarray a, out
+    a, element = as_reals(name, x)
+    out = np.PyArray_EMPTY(a.ndim, a.shape, np.PyArray_TYPE(a), 0)
+    run_curve(element, kind or name, numbers, a, None, out)
+    return out if out.ndim else out[()]
+
+
+def curve_backward(x, dout, str name, tuple numbers=(), str kind=None):
+    """dout times the slope of the activation at x, both of one shape."""
+    cdef np.ndarray a, b, dx
+    a, b, dx = out_and_dout(name, x, dout)
+    run_curve(real_dtype(a), kind or name, numbers, a, b, dx)
+    return dx
+
+
+cdef void run_curve(int dtype, str kind, tuple numbers, np.ndarray x, np.ndarray dout, np.ndarray out):
+    cdef double[3] all_numbers = [0, 0, 0]
+    cdef Elements job = elements(dtype, np.PyArray_SIZE(x), <const char *>np.PyArray_DATA(x), NULL,
+                                 <const char *>np.PyArray_DATA(dout) if dout is not None else NULL,
+                                 <char *>np.PyArray_DATA(out))
+    for i, number in enumerate(numbers):
+        all_numbers[i] = number
+    job.numbers, job.activation = all_numbers, FIRST_CURVE + <int>CURVE_NAMES[kind]
+    with nogil:
+        run_elements(&job, CURVE_WORK)

@@ -15,6 +15,7 @@ typedef ptrdiff_t isize;
 
 enum { FLOAT32, FLOAT64, DTYPES, INT32 = DTYPES, INT64, UINT8, ELEMENTS };   /* networks are of the first two */
 enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS, EXP = ACTIVATIONS, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES };
+enum { RAMP, ELU, GELU, SILU, SOFTPLUS, SOFTSIGN, HARD_SIGMOID, HARD_SILU, EXPONENTIAL, MISH, CURVES };
 enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES };
 enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
 enum { MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQUARED_HINGE, CATEGORICAL_HINGE, COSINE_SIMILARITY,
@@ -92,6 +93,17 @@ typedef struct {
     isize rows, cols, x_row, y_row, out_row, x_step, y_step;
 } fastnn_rows;
 
+/* Normalization of the columns, or of the rows, of x (rows, cols); the others are (cols), gamma and beta NULL for 1 and 0.
+ * The kernels of columns take n of them, which begin where the pointers are. */
+typedef struct {
+    const void *x, *dout, *gamma, *beta;
+    void *out, *dx, *mean, *variance, *dgamma, *dbeta;
+    isize rows, cols, n;
+    double epsilon;
+} fastnn_normalization;
+
+typedef void (*normalization_kernel)(const fastnn_normalization *p);
+
 /* Element-wise operations of one element type; NULL where the type has none.  out may be x or y itself. */
 typedef struct {
     /* RELU: max(x, 0), NaN stays NaN, -0.0 gives +0.0; SIGMOID, TANH, EXP, LOG: <= 2 ulp (N7); SIGN of NaN is NaN */
@@ -108,6 +120,18 @@ typedef struct {
     void (*softmax)(const void *x, void *out, isize rows, isize cols);      /* exp(x - max) / sum, by row */
     void (*log_softmax)(const void *x, void *out, isize rows, isize cols);  /* x - max - log(sum(exp(x - max))), by row */
     void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
+
+    /* out = f(x), or dout f'(x) where dout is not NULL, of the activation `kind` of CURVES with its numbers, 3 of them;
+     * <= 3 ulp (N7).  out may be x or dout. */
+    void (*curve)(int kind, const double *numbers, const void *x, const void *dout, void *out, isize n);
+    void (*log_softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
+    /* out[i] = x[i] / (1 - rate), or 0 with the probability `rate`: a function of key and first + i (N10) */
+    void (*dropout)(uint64_t key, double rate, isize first, const void *x, void *out, isize n);
+
+    /* normalization: moments of columns; out; dgamma and dbeta; dx, of moments that are x's own if dgamma is given */
+    normalization_kernel column_moments, normalize_columns, column_gradients, columns_backward;
+    void (*blend)(const void *batch, double momentum, void *moving, isize n);   /* momentum moving + (1 - momentum) batch */
+    normalization_kernel normalize_rows, rows_backward;     /* dx unless NULL; out becomes the rows without gamma, beta */
 
     /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
     unary_kernel sum;

@@ -8,6 +8,7 @@ cdef extern from "fastnn.h" nogil:
         FLOAT32, FLOAT64, DTYPES, INT32, INT64, UINT8, ELEMENTS
         LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS
         EXP, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES
+        RAMP, ELU, GELU, SILU, SOFTPLUS, SOFTSIGN, HARD_SIGMOID, HARD_SILU, EXPONENTIAL, MISH, CURVES
         ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES
         SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES
         MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQUARED_HINGE, CATEGORICAL_HINGE
@@ -65,6 +66,22 @@ cdef extern from "fastnn.h" nogil:
         void *out
         isize rows, cols, x_row, y_row, out_row, x_step, y_step
 
+    ctypedef struct fastnn_normalization:
+        const void *x
+        const void *dout
+        const void *gamma
+        const void *beta
+        void *out
+        void *dx
+        void *mean
+        void *variance
+        void *dgamma
+        void *dbeta
+        isize rows, cols, n
+        double epsilon
+
+    ctypedef void (*normalization_kernel)(const fastnn_normalization *p) noexcept nogil
+
     ctypedef struct fastnn_elementwise:
         unary_kernel unary[UNARIES]
         void (*binary[BINARIES])(const fastnn_rows *p) noexcept nogil
@@ -76,6 +93,13 @@ cdef extern from "fastnn.h" nogil:
         void (*sizes)(const void *x, double *out, isize n) noexcept nogil
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
+        void (*curve)(int kind, const double *numbers, const void *x, const void *dout, void *out,
+                      isize n) noexcept nogil
+        void (*log_softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil
+        void (*dropout)(uint64_t key, double rate, isize first, const void *x, void *out, isize n) noexcept nogil
+        normalization_kernel column_moments, normalize_columns, column_gradients, columns_backward
+        normalization_kernel normalize_rows, rows_backward
+        void (*blend)(const void *batch, double momentum, void *moving, isize n) noexcept nogil
         void (*softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*log_softmax)(const void *x, void *out, isize rows, isize cols) noexcept nogil
         void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols) noexcept nogil

@@ -192,6 +192,7 @@ cdef class Network:
     the rows' weights or None and gives the losses (B,) and dout (B, units), the gradient of their mean.
     metrics: names of LOSS_NAMES, or such pairs.  scale: multiplies the inputs as they are gathered.
     smoothing: of the truths that the loss sees.
+    seed: of what is random in training, 0 until it is set.
     """
     cdef readonly list stages
     cdef list idle, idle_training   # workspaces for predict() and for run(), one for each call under way at once
@@ -203,6 +204,7 @@ cdef class Network:
     cdef Measure metrics[MOST_METRICS]
     cdef bint from_logits
     cdef double scale
+    cdef public uint64_t seed
     cdef isize trained          # stages that run before the loss
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
@@ -225,6 +227,8 @@ cdef class Network:
         self.trained = len(stages) - (fused and not from_logits)
         self.metric_count = len(metrics)
         self.skips = isinstance(stages[0], Dense) and (<Stage>stages[0]).units >= SKIP_UNITS
+        for i, stage in enumerate(stages):
+            (<Stage>stage).number = i
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
@@ -379,7 +383,7 @@ cdef class Network:
         """The first stage that learns, or the number of all before the loss."""
         cdef isize i
         for i in range(self.trained):
-            if self.stage(i).learned() and not self.stage(i).frozen:
+            if (self.stage(i).learned() or self.stage(i).adapts) and not self.stage(i).frozen:
                 return i
         return self.trained
 
@@ -466,7 +470,7 @@ cdef class Network:
         cdef const char *batch
         cdef Workspace space = self.workspace(min(batch_size, n), sparse)
         self.last = space
-        space.current.training = training
+        space.current.training, space.current.seed = training, self.seed
         while first < last:
             space.current.step = step if rule is None else rule.step
             rows = self.last_rows = min(batch_size, n - first * batch_size)

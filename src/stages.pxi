@@ -3,8 +3,8 @@
 # own activation applied already: by the stage after it, in the epilogue of its input gradient, or by the network.
 
 cdef object ACTIVATION_NAMES = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+
 cdef enum:
-    SOFTMAX = ACTIVATIONS       # the one activation that is not element-wise: a stage of its own
     COLUMN_GRAIN = 64           # columns of a block of lists, as many as column_steps takes together
     SAMPLED_ROWS = 256          # by which columns are judged to be worth listing
     SKIP_UNITS = 32             # layers of fewer units gain less from a list of zeros than it costs
@@ -19,6 +19,7 @@ cdef struct Pass:
     fastnn_entries row_entries, column_entries      # of the batch, where its rows are sparse
     bint training
     int64_t step                # of training: the number of the update that this pass is for, from 0
+    uint64_t seed               # of what is random in the stages
 
 
 cdef class Stage:
@@ -28,6 +29,7 @@ cdef class Stage:
     no part in the backward pass nor in the penalty.
     """
     cdef readonly isize inputs, units
+    cdef isize number               # of the stage in its network
     cdef int dtype, activation
     cdef list parameters, slots
     cdef fastnn_parameter at[2]     # the parameters with their slots, where they are
@@ -35,6 +37,7 @@ cdef class Stage:
     cdef void *gradient_at[2]
     cdef isize sizes[2]
     cdef public bint frozen
+    cdef bint adapts                # a step moves more than the parameters
 
     def hold(self, list parameters):
         """Names the parameters."""
@@ -116,35 +119,6 @@ cdef class Stage:
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
                        const fastnn_rule *rule, Pass *current) noexcept nogil:
         """dx unless it is NULL, times the derivative of activation `derivative` at x; then the parameters' step."""
-
-
-cdef class Activation(Stage):
-    """An activation as a stage of its own."""
-
-    cdef isize axis             # the length that a softmax runs over: the samples' last axis
-
-    def __init__(self, isize units, str activation, dtype, axis=None):
-        self.inputs = self.units = units
-        self.axis = units if axis is None else axis
-        self.dtype = DTYPE_NAMES.index(dtype)
-        self.activation = SOFTMAX if activation == "softmax" else ACTIVATION_NAMES[activation]
-
-    cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
-        if self.activation == SOFTMAX:
-            kernels_of(self.dtype).softmax(x, out, rows * (self.units // self.axis), self.axis)
-        else:
-            kernels_of(self.dtype).activate[self.activation](x, out, rows * self.units)
-
-    cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
-                       const fastnn_rule *rule, Pass *current) noexcept nogil:
-        if dx == NULL:
-            return
-        if self.activation == SOFTMAX:
-            kernels_of(self.dtype).softmax_backward(out, dout, dx, rows * (self.units // self.axis), self.axis)
-        else:
-            kernels_of(self.dtype).activate_backward[self.activation](out, dout, dx, rows * self.units)
-        if derivative != LINEAR:
-            kernels_of(self.dtype).activate_backward[derivative](x, dx, dx, rows * self.units)
 
 
 cdef struct Gradients:

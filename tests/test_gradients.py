@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import check_gradient, gradient, losses, ops, value_and_gradient
+from fastnn import activations, check_gradient, gradient, losses, ops, value_and_gradient
 from fastnn.traces import CALLS, IN_PLACE, PLAIN, RULES, Traced, apply
 
 A, B = (3, 4), (4,)
@@ -59,6 +59,10 @@ CASES = [
     ("sigmoid_backward", lambda x, y: apply("sigmoid_backward", (x, y)), [A, A]),
     ("tanh_backward", lambda x, y: apply("tanh_backward", (x, y)), [A, A]),
     ("softmax_backward", lambda x, y: apply("softmax_backward", (x, y)), [A, A]),
+    *(("curve", getattr(activations, name), [A]) for name in activations.CURVES),
+    *(("curve", lambda x, name=name: getattr(activations, name)(x * 2), [A]) for name in activations.CURVES),
+    ("curve", lambda x: activations.elu(x, 0.3), [A]),
+    ("curve_backward", lambda x, y: apply("curve_backward", (x, y, "gelu", (), None)), [A, A]),
     ("clip", lambda x: np.clip(x, -0.5, 0.5), [A]), ("clip", lambda x: x.clip(0, None), [A]),
     ("clip", lambda x, y: np.clip(x, y, 2.0), [A, B]),
     ("where", lambda x, y: np.where(MASK, x, y), [A, B]), ("where", lambda x: np.where(x > 0, x, 0.1 * x), [A]),

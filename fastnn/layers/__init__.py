@@ -3,14 +3,18 @@
 A layer knows its parameters as plain arrays and the compiled stages that run it; the arithmetic is theirs.
 """
 from ..utils import made
-from .activation import Activation
+from .activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from .base import Layer
 from .dense import Dense
+from .dropout import Dropout
 from .function import Lambda
+from .normalization import BatchNormalization, LayerNormalization, Normalization
 from .rescaling import Rescaling
-from .shapes import Flatten, Input
+from .shapes import Flatten, Input, Reshape
 
-LAYERS = {cls.__name__: cls for cls in (Activation, Dense, Flatten, Input, Lambda, Rescaling)}
+LAYERS = {cls.__name__: cls for cls in (
+    ELU, Activation, BatchNormalization, Dense, Dropout, Flatten, Input, Lambda, LayerNormalization, LeakyReLU,
+    Normalization, ReLU, Rescaling, Reshape, Softmax)}
 
 
 def get(layer):

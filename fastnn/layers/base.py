@@ -17,7 +17,7 @@ class Layer(Configured):
     input_shape or input_dim: only needed on a model's first layer.  trainable: whether fit() moves the weights.
     """
 
-    scale = 1.0                             # what the layer multiplies its inputs by as they are gathered
+    factor: float | None = None     # what the layer multiplies by, if that is all: the gather does it before the others
 
     def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None, trainable=True):
         if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):
@@ -85,7 +85,7 @@ class Layer(Configured):
         if not self.built:
             self.build(self.input_shape or x.shape[1:], "float64" if x.dtype == np.float64 else "float32")
         rows = inputs.as_inputs(x, self.input_shape, self.dtype, type(self).__name__)
-        network = _core.Network(self.stages() or pass_through(self), scale=self.scale)
+        network = _core.Network(self.stages() or pass_through(self))
         return network.predict(rows).reshape(-1, *self.output_shape)
 
 

@@ -64,8 +64,8 @@ class Dense(Layer):
         self.weights = [w for w in (self.weight, self.bias) if w is not None]
 
     def stages(self):
-        """softmax, which is not element-wise, and sigmoid, which a loss may take over, are stages of their own."""
-        apart = self.activation in ("softmax", "sigmoid")
-        dense = _core.Dense(self.weight, self.bias, "linear" if apart else self.activation)
+        """Only some activations are part of the product; sigmoid is not, which a loss may take over."""
+        fused = self.activation in ("linear", "relu", "tanh")
+        dense = _core.Dense(self.weight, self.bias, self.activation if fused else "linear")
         dense.regularize([self.kernel_regularizer, self.bias_regularizer])
-        return [dense, _core.Activation(self.units, self.activation, self.dtype)] if apart else [dense]
+        return [dense] if fused else [dense, activations.stage(self.activation, (self.units,), self.dtype)]
