@@ -631,7 +631,8 @@ class Crash(Callback):
 
 OPTIMIZERS = {"sgd": lambda: optimizers.SGD(0.1), "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
               "rmsprop": lambda: optimizers.RMSprop(0.01), "adagrad": lambda: optimizers.Adagrad(0.1),
-              "adam": lambda: optimizers.Adam(0.01)}
+              "adam": lambda: optimizers.Adam(0.01), "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.1),
+              "adamw": lambda: optimizers.AdamW(optimizers.schedules.PolynomialDecay(0.1, 10))}
 
 
 def state(model):

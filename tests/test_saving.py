@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 
 import fastnn
-from fastnn import layers, losses, metrics, models, optimizers, saving, utils
+from fastnn import layers, losses, metrics, models, optimizers, regularizers, saving, utils
 from fastnn.saving import files, native
 
 X = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
@@ -23,13 +23,22 @@ Y = np.eye(3)[np.arange(50) % 3]
 OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(0.1), "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
     "nesterov": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True), "rmsprop": lambda: optimizers.RMSprop(0.01),
-    "adagrad": lambda: optimizers.Adagrad(0.1), "adam": lambda: optimizers.Adam(0.01)}
+    "adagrad": lambda: optimizers.Adagrad(0.1), "adam": lambda: optimizers.Adam(0.01),
+    "adamw": lambda: optimizers.AdamW(0.01, clipvalue=0.1), "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.5),
+    "scheduled": lambda: optimizers.SGD(optimizers.schedules.CosineDecay(0.1, 20), global_clipnorm=1.0),
+    "decaying": lambda: spared(optimizers.RMSprop(0.01, weight_decay=0.1))}
+
+
+def spared(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
 
 
 def network(optimizer="adam", dtype=None, seed=3):
     utils.set_random_seed(seed)
-    model = models.Sequential([layers.Dense(5, "tanh", input_shape=(6,), dtype=dtype), layers.Dense(3, "softmax")])
-    model.compile(OPTIMIZERS[optimizer](), "categorical_crossentropy", metrics=["acc", "mse"])
+    model = models.Sequential([layers.Dense(5, "tanh", input_shape=(6,), dtype=dtype, kernel_regularizer="l1_l2"),
+                               layers.Dense(3, "softmax", bias_regularizer=regularizers.L2(0.5))])
+    model.compile(OPTIMIZERS[optimizer](), "categorical_crossentropy", metrics=["acc", "mse"], weighted_metrics=["mae"])
     return model
 
 
@@ -62,7 +71,7 @@ def test_a_loaded_model_is_the_one_that_was_saved(optimizer, dtype, tmp_path):
     assert bits(loaded) == bits(model)
     assert loaded.get_config() == model.get_config()
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
-    assert loaded.metrics_names == model.metrics_names == ["loss", "acc", "mse"]
+    assert loaded.metrics_names == model.metrics_names == ["loss", "acc", "mse", "mae"]
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.evaluate(X, Y) == model.evaluate(X, Y)
 
@@ -100,6 +109,32 @@ def test_a_model_of_every_plain_layer():
     x = np.arange(12.0, dtype="float32").reshape(2, 2, 3)
     np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
     assert not loaded.layers[-1].trainable
+
+
+def test_weights_spared_from_decay_by_identity_are_spared_after_loading():
+    model, twin = network("decaying"), network("decaying")
+    for each in (model, twin):
+        each.optimizer.exclude_from_weight_decay([each.weights[2]], ["bias"])
+    fit(model, epochs=1)
+    loaded = saving.from_bytes(saving.to_bytes(model))
+    fit(loaded, epochs=1)
+    fit(twin, epochs=2)
+    assert bits(loaded) == bits(twin)
+
+
+def test_frozen_layers_stay_frozen_and_learn_on_when_they_are_freed():
+    model, twin = network(), network()
+    for each in (model, twin):
+        fit(each, epochs=1)
+        each.layers[0].trainable = False
+        fit(each, epochs=1)
+    model = saving.from_bytes(saving.to_bytes(model))
+    assert not model.layers[0].trainable
+    for each in (model, twin):
+        fit(each, epochs=1)
+        each.layers[0].trainable = True
+        fit(each, epochs=1)
+    assert bits(model) == bits(twin)
 
 
 @pytest.mark.parametrize("loss", sorted({cls.__name__ for cls in losses.LOSSES.values()}))

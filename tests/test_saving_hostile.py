@@ -213,10 +213,16 @@ CASES = {
     "a weight as a slot": (changed(slots=[["0.dense.bias"], [], [], []]), "is missing"),
     "an unknown optimizer": (compiled(optimizer=of("Evil")), "Unknown optimizer 'Evil'"),
     "an optimizer's word": (compiled(optimizer=of("SGD", momentum="__import__('os')")), "momentum must be a finite"),
+    "an unknown schedule": (compiled(optimizer=of("SGD", learning_rate=of("os.system", a="true"))), "os.system"),
+    "a schedule that is text": (compiled(optimizer=of("SGD", learning_rate="1")), "learning_rate must be a finite"),
+    "a regularizer of another module": (with_layer(kernel_regularizer=of("Lambda", function="x")), "Unknown regular"),
+    "weights that are not there are spared": (changed(spared=[[], [9]]), "cannot be loaded"),
     "an unknown loss": (compiled(loss=of("eval", code="1")), "Unknown loss 'eval'"),
     "a loss that is text": (compiled(loss="mse"), "cannot be loaded"),
     "an unknown metric": (compiled(metrics=[of("exec")]), "Unknown metric 'exec'"),
     "metrics as a number": (compiled(metrics=3), "cannot be loaded"),
+    "no weighted metrics": (changed(compile={k: v for k, v in WORDS["compile"].items() if k != "weighted_metrics"}),
+                            "'weighted_metrics' is missing"),
     "compile as a list": (changed(compile=[]), "cannot be loaded"),
 }
 

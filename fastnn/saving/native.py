@@ -7,7 +7,7 @@ from ..utils import constructor_words
 from .container import pack, unpack
 from .files import FormatError
 
-WORDS = {"model", "compile", "weights", "seed", "epochs", "iterations", "slots", "training"}
+WORDS = {"model", "compile", "weights", "seed", "epochs", "iterations", "slots", "spared", "training"}
 WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
@@ -55,7 +55,9 @@ def _state(model, with_optimizer):
         rows = [moved.get(id(weight)) for weight in model.weights]
         named = [row and {f"{name}.{slot}": array for slot, array in zip(optimizer.slot_names, row, strict=True)}
                  for name, row in zip(names, rows, strict=True)]
-        words |= {"iterations": optimizer.iterations, "slots": [None if row is None else list(row) for row in named]}
+        spared, parts = optimizer._spared
+        words |= {"iterations": optimizer.iterations, "slots": [None if row is None else list(row) for row in named],
+                  "spared": [parts, [i for i, w in enumerate(model.weights) if any(w is other for other in spared)]]}
         for row in named:
             tensors.update(row or {})
     return words, tensors
@@ -157,6 +159,8 @@ def _set_optimizer(model, words, tensors):
     for weight, row in moved:
         if [(a.shape, a.dtype) for a in row] != [(weight.shape, weight.dtype)] * len(optimizer.slot_names):
             raise ValueError(f"its optimizer slots do not fit {type(optimizer).__name__}")
+    parts, spared = words["spared"]
+    optimizer.exclude_from_weight_decay([model.weights[_count(i)] for i in spared], [str(part) for part in parts])
     if moved:
         optimizer.build([weight for weight, _ in moved])
         for (_, row), slots in zip(moved, optimizer.slots, strict=True):

@@ -28,7 +28,8 @@ def compile_config(model):
     if model.loss is None:
         return None
     return {"optimizer": known(model.optimizer, "the optimizer"), "loss": known(model.loss, "the loss"),
-            "metrics": [known(metric, f"metric {metric.name!r}") for metric in model.metrics]}
+            "metrics": [known(metric, f"metric {metric.name!r}") for metric in model.metrics],
+            "weighted_metrics": [known(metric, f"metric {metric.name!r}") for metric in model.weighted_metrics]}
 
 
 def known(thing, where):
@@ -104,8 +105,10 @@ class _Taker:
 
 def compile_from(model, config):
     """Compile a model as compile_config() has written down."""
-    model.compile(optimizers.get(_described(config["optimizer"])), losses.get(_described(config["loss"])),
-                  [metrics.get(_described(metric)) for metric in config["metrics"]])
+    plain_ones, weighted = ([metrics.get(_described(metric)) for metric in config[word]]
+                            for word in ("metrics", "weighted_metrics"))
+    model.compile(optimizers.get(_described(config["optimizer"])), losses.get(_described(config["loss"])), plain_ones,
+                  weighted)
 
 
 def _described(config):
