@@ -12,12 +12,12 @@ from setuptools.errors import CompileError
 COMMON = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fwrapv", "-fvisibility=hidden", "-pthread",
           "-fno-asynchronous-unwind-tables"]
 X86 = {
-    "baseline": ["-O2"],
+    "baseline": ["-Os"],
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
 }
-ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"baseline": ["-O2"], "neon": []},
-        "arm64": {"baseline": ["-O2"], "neon": []}}
+ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"baseline": ["-Os"], "neon": []},
+        "arm64": {"baseline": ["-Os"], "neon": []}}
 INTEGERS = {"int32_t": "float", "int64_t": "double", "uint8_t": "float"}     # and a real as wide, if there is one
 NO_COMPILER = """
 fastnn is compiled on installation and found no working C compiler (GCC or Clang).
@@ -39,7 +39,7 @@ def sources(isa):
 
 class BuildKernels(build_ext):
     def build_extension(self, ext):
-        isas = ISAS.get(platform.machine().lower(), {"baseline": ["-O2"]})
+        isas = ISAS.get(platform.machine().lower(), {"baseline": ["-Os"]})
         try:
             ext.extra_objects = [
                 built
@@ -65,7 +65,7 @@ core = Extension(
     depends=["src/" + name for name in HEADERS],
     include_dirs=[numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    extra_compile_args=[*COMMON, "-O2"],
+    extra_compile_args=[*COMMON, "-O2", "-fno-align-functions", "-fno-align-loops", "-fno-align-jumps"],
     extra_link_args=["-pthread", "-Wl,-s"] if platform.system() == "Linux" else ["-pthread"],
 )
 setup(ext_modules=cythonize([core], include_path=["src"], build_dir="build"), cmdclass={"build_ext": BuildKernels})
