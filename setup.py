@@ -57,8 +57,8 @@ class BuildKernels(build_ext):
 
 
 HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "arithmetic.inc", "integers.inc",
-           "reduce.inc", "matmul.inc", "products.inc", "dense.inc", "losses.inc", "optimizers.inc", "reductions.inc",
-           "columns.inc", "activations.inc", "normalization.inc"]
+           "reduce.inc", "matmul.inc", "products.inc", "dense.inc", "sparse_dense.inc", "losses.inc", "optimizers.inc",
+           "reductions.inc", "columns.inc", "activations.inc", "normalization.inc"]
 core = Extension(
     "fastnn._core",
     ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],

@@ -105,6 +105,22 @@ def small(repeats=30):
     return {"seconds": best(lambda: model.fit(x, y, batch_size=32, verbose=0), repeats)}
 
 
+def sparse(what, density=None, batch=128, repeats=100):
+    """A step with RMSprop on 784-512, forward, dx and both gradients, or its prediction: Dense, or SparseDense of that
+    density.  what: step or predict."""
+    import numpy as np
+
+    from fastnn import layers, models, utils
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((batch, 784), "float32"), rng.standard_normal((batch, 512), "float32")
+    utils.set_random_seed(0)
+    layer = layers.SparseDense(512, "relu", density=float(density)) if density else layers.Dense(512, "relu")
+    model = models.Sequential([layers.Input((784,)), layers.Activation("linear"), layer])   # a first layer has no dx
+    model.compile("rmsprop", "mse")
+    return {"seconds": best(lambda: model.predict(x) if what == "predict" else model.train_on_batch(x, y), repeats)}
+
+
 def case(group, size, side, stretches=40):
     """One side of a case of `fastnn bench`."""
     from fastnn import benchmark
@@ -164,8 +180,8 @@ def flat(count=100_000):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=["epoch", "tanh", "small", "case", "imports", "memory", "flat"])
-    parser.add_argument("words", nargs="*", help="case: group, size and side")
+    parser.add_argument("side", choices=["epoch", "tanh", "small", "sparse", "case", "imports", "memory", "flat"])
+    parser.add_argument("words", nargs="*", help="case: group, size and side; sparse: what, density")
     parser.add_argument("--normal", action="store_true", help="random normal data instead of MNIST")
     parser.add_argument("--spinning", action="store_true", help="beside one spinning process for each processor")
     args = parser.parse_args()
@@ -175,7 +191,8 @@ def main():
     elif args.side == "memory":
         found = memory(*digits())
     else:
-        found = {"tanh": tanh, "small": small, "case": case, "imports": imports, "flat": flat}[args.side](*args.words)
+        sides = {"tanh": tanh, "small": small, "sparse": sparse, "case": case, "imports": imports, "flat": flat}
+        found = sides[args.side](*args.words)
     print(json.dumps(found))
 
 

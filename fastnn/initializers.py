@@ -7,7 +7,7 @@ from .utils import look_up
 
 def glorot_uniform(shape, seed, stream):
     """Uniform in +-sqrt(6 / (inputs + units)) (Glorot and Bengio 2010, equation 16); float64 of `shape`."""
-    limit = (6 / sum(shape)) ** 0.5
+    limit = (6 / max(sum(getattr(shape, "fans", shape)), 1)) ** 0.5
     return _core.uniform(shape, -limit, limit, seed, stream)
 
 

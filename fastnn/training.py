@@ -9,7 +9,7 @@ import numpy as np
 from . import inputs, losses, optimizers
 from .batches import Arrays, Batches, Mapped, Rows, are_batches
 from .callbacks import Callback, History, ProgressBar
-from .layers import BatchNormalization, Dense, Input, Normalization, Rescaling
+from .layers import BatchNormalization, Input, Normalization, Rescaling
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
@@ -387,7 +387,7 @@ class Trainer:
         first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
         if inputs.is_sparse(x):
             reader = next(iter(self._computing()), first)
-            if not isinstance(reader, Dense):
+            if not reader.reads_sparse_rows:
                 raise ValueError(f"Only a Dense layer reads sparse rows, but x is sparse and the first layer that "
                                  f"computes is {reader.name!r} ({type(reader).__name__}). Pass x.toarray(), or put a "
                                  "Dense layer first.")

@@ -6,9 +6,9 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from libc.math cimport isfinite
 from libc.math cimport sqrt as root
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from kernels cimport *
 
@@ -41,6 +41,7 @@ include "rule.pxi"
 include "stages.pxi"
 include "activations.pxi"
 include "normalization.pxi"
+include "sparse_dense.pxi"
 include "function.pxi"
 include "network.pxi"
 include "sparse.pxi"

@@ -41,6 +41,15 @@ typedef struct {
     void *value;
 } fastnn_entries;
 
+/* The connections of a sparse layer, unit by unit: unit u has the weight value[i] from input index[i] for i from start[u]
+ * to start[u + 1] - 1, in increasing index.  alike[u] units from u on, itself among them, see the same inputs. */
+typedef struct {
+    const int64_t *start;
+    const int32_t *index;
+    const uint8_t *alike;
+    const void *value;
+} fastnn_connections;
+
 /* out (rows, cols) = init + a . b, over k in increasing order; one FMA chain an element (N1).
  * a (rows, k) is read at a[r * a_row + s * a_step], which covers a transposed a; b (k, cols) has contiguous rows.
  * init is NULL for zero, a row (init_row 0) for a bias (N4), or out itself to resume a sum (N2).
@@ -157,6 +166,14 @@ typedef struct {
     void (*column_steps)(const void *x, isize rows, isize cols, isize from, isize to, const fastnn_steps *out);
     void (*column_entries)(const fastnn_entries *x, isize rows, isize cols, const fastnn_entries *out); /* x transposed */
 
+    /* sparse layers, on transposed strips of `width` rows of a batch: x (I, width), dout (O, width), dx (I, width) */
+    /* out (last - first, width) = bias, where it is not NULL, + the connections of units first .. last - 1 times x */
+    void (*connect)(const fastnn_connections *w, const void *x, const void *bias, void *out, isize width, isize first,
+                    isize last);
+    void (*connect_back)(const fastnn_connections *w, const void *dout, void *dx, isize width, isize units); /* dx += */
+    /* out[c * out_row + i] = x[index[i]][c]; i goes to `count` rounded up to whole vectors */
+    void (*turn_rows)(const void *x, isize width, const int32_t *index, isize count, void *out, isize out_row);
+
     void (*loss[LOSSES])(const fastnn_loss *p);
 
     /* gradient (n) and weight (n) in place: what comes before a rule */
@@ -211,5 +228,7 @@ enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
 uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position);
 void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n);    /* [low, high) */
 void fastnn_permutation(uint64_t key, int64_t *out, isize n);
+/* out (hands, count): different cards of 0 .. cards - 1 for each hand, each card as often as any other; work: 3 * cards */
+void fastnn_deal(uint64_t seed, isize cards, isize hands, isize count, int32_t *out, int64_t *work);
 
 #endif

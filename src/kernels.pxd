@@ -1,5 +1,5 @@
 """The C interface of fastnn.h, as Cython sees it."""
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 cdef extern from "fastnn.h" nogil:
     ctypedef Py_ssize_t isize
@@ -27,6 +27,12 @@ cdef extern from "fastnn.h" nogil:
         int64_t *start
         int32_t *index
         void *value
+
+    ctypedef struct fastnn_connections:
+        const int64_t *start
+        const int32_t *index
+        const uint8_t *alike
+        const void *value
 
     ctypedef struct fastnn_product:
         const void *a
@@ -122,6 +128,12 @@ cdef extern from "fastnn.h" nogil:
                              const fastnn_steps *out) noexcept nogil
         void (*column_entries)(const fastnn_entries *x, isize rows, isize cols,
                                const fastnn_entries *out) noexcept nogil
+        void (*connect)(const fastnn_connections *w, const void *x, const void *bias, void *out, isize width,
+                        isize first, isize last) noexcept nogil
+        void (*connect_back)(const fastnn_connections *w, const void *dout, void *dx, isize width,
+                             isize units) noexcept nogil
+        void (*turn_rows)(const void *x, isize width, const int32_t *index, isize count, void *out,
+                          isize out_row) noexcept nogil
         void (*loss[LOSSES])(const fastnn_loss *p) noexcept nogil
         void (*prepare)(const fastnn_rule *rule, const fastnn_parameter *parameter, void *gradient,
                         isize n) noexcept nogil
@@ -161,3 +173,4 @@ cdef extern from "fastnn.h" nogil:
     uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position)
     void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n)
     void fastnn_permutation(uint64_t key, int64_t *out, isize n)
+    void fastnn_deal(uint64_t seed, isize cards, isize hands, isize count, int32_t *out, int64_t *work)

@@ -34,11 +34,13 @@ cdef class Workspace:
         cdef isize side = rounded(rows * widest * item)
         cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
         cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
+        cdef isize turned_x = rounded(turned_columns(network.stages, rows, False) * item)
+        cdef isize turned_out = rounded(turned_columns(network.stages, rows, True) * item) if training else 0
         self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
         if float(rows) * widest * item * (count + 4) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
         total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64 \
-            + row_starts + column_starts
+            + row_starts + column_starts + turned_x + turned_out
         if training:
             total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) \
                 + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4) + rounded(widest * 4)
@@ -54,6 +56,7 @@ cdef class Workspace:
         self.current.rows.count, at = <int32_t *>at, at + counted
         self.current.row_entries.start, at = <int64_t *>at, at + row_starts
         self.current.column_entries.start, at = <int64_t *>at, at + column_starts
+        self.current.turned[0], self.current.turned[1], at = at, at + turned_x, at + turned_x + turned_out
         if training:
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
@@ -226,7 +229,7 @@ cdef class Network:
         cdef bint fused = self.loss.kind == SOFTMAX_CROSSENTROPY or self.loss.kind == SIGMOID_CROSSENTROPY
         self.trained = len(stages) - (fused and not from_logits)
         self.metric_count = len(metrics)
-        self.skips = isinstance(stages[0], Dense) and (<Stage>stages[0]).units >= SKIP_UNITS
+        self.skips = type(stages[0]) is Dense and (<Stage>stages[0]).units >= SKIP_UNITS
         for i, stage in enumerate(stages):
             (<Stage>stage).number = i
         for before, after in zip(stages, stages[1:]):
@@ -254,7 +257,7 @@ cdef class Network:
         """Whether x is SparseRows, which only a first Dense stage of as many inputs takes."""
         if not isinstance(x, SparseRows):
             return False
-        if not isinstance(self.stages[0], Dense) or (<SparseRows>x).inputs != self.inputs:
+        if type(self.stages[0]) is not Dense or (<SparseRows>x).inputs != self.inputs:
             raise ValueError(f"Sparse rows of {(<SparseRows>x).inputs} columns need a first stage Dense of as many "
                              f"inputs, received {type(self.stages[0]).__name__} of {self.inputs}. Pass a dense array.")
         return True
@@ -265,7 +268,8 @@ cdef class Network:
         cdef isize n = len(x), widest = max([stage.units for stage in self.stages]) if sparse else self.widest
         out = output("predict", out, (n, self.units), self.dtype, (x.value if sparse else x,), False)
         cdef isize item = item_size(self.dtype), count = len(self.stages)
-        cdef isize most = max(ROW_GRAIN, PREDICT_ELEMENTS // widest // ROW_GRAIN * ROW_GRAIN), rows, first
+        cdef isize grain = STRIP if turned_columns(self.stages, 1, False) else ROW_GRAIN, rows, first
+        cdef isize most = max(grain, PREDICT_ELEMENTS // widest // grain * grain)
         cdef Source source = source_of(x, self.scale)
         cdef Workspace space = None
         if self.idle:
@@ -565,7 +569,7 @@ def permutation(isize n, seed, epoch):
     return order
 
 
-def uniform(tuple shape, double low, double high, seed, stream):
+def uniform(shape, double low, double high, seed, stream):
     """float64 in [low, high), the numbers of stream (seed, stream)."""
     cdef np.ndarray out = numpy.empty(shape, "float64")
     fastnn_random_uniform(fastnn_random_key(seed, stream, 1), low, high, <double *>np.PyArray_DATA(out),

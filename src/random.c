@@ -32,3 +32,24 @@ void fastnn_permutation(uint64_t key, int64_t *out, isize n) {
         out[j] = kept;
     }
 }
+
+/* out (hands, count): for each hand `count` different cards of 0 .. cards-1.  Decks are shuffled and dealt to the last
+ * card, so that each card is in as many hands as any other, or in one more; those that a hand has already when a new deck
+ * is begun go to that deck's end.  work has room for 3 * cards. */
+void fastnn_deal(uint64_t seed, isize cards, isize hands, isize count, int32_t *out, int64_t *work) {
+    int64_t *deck = work, *shuffled = work + cards, *holder = work + 2 * cards;
+    uint64_t decks = 0;
+    isize at = cards;
+    for (isize i = 0; i < cards; i++) holder[i] = -1;
+    for (isize h = 0; h < hands; h++)
+        for (isize c = 0; c < count; c++, at++) {
+            if (at == cards) {
+                isize first = 0, last = cards - c;
+                fastnn_permutation(fastnn_random_key(seed, decks++, 2), shuffled, cards);
+                for (isize i = 0; i < cards; i++) deck[holder[shuffled[i]] == h ? last++ : first++] = shuffled[i];
+                at = 0;
+            }
+            holder[deck[at]] = h;
+            out[h * count + c] = (int32_t)deck[at];
+        }
+}

@@ -48,6 +48,7 @@ def test_every_program_is_used_and_every_promise_is_a_row():
         "dense": "at least 85 % (aim 90 %)", "predict-1": "at least 3 x (aim under 8 us)",
         "predict-10000": "at least 1.8 x", "tanh-peak": "at least 30 %", "tanh-torch": "at least 8 x",
         "small-torch": "at least 15 x", "small-sklearn": "at least 8 x", "spinning": "at most 2.5 x",
+        "sparse-step": "at least 4 x", "sparse-predict": "at least 4 x",
         "import": "at most 15 ms", "memory": "at most 30 MB", "flat": "at most 1 MB",
     }
 

@@ -11,10 +11,11 @@ from .function import Lambda
 from .normalization import BatchNormalization, LayerNormalization, Normalization
 from .rescaling import Rescaling
 from .shapes import Flatten, Input, Reshape
+from .sparse_dense import SparseDense
 
 LAYERS = {cls.__name__: cls for cls in (
     ELU, Activation, BatchNormalization, Dense, Dropout, Flatten, Input, Lambda, LayerNormalization, LeakyReLU,
-    Normalization, ReLU, Rescaling, Reshape, Softmax)}
+    Normalization, ReLU, Rescaling, Reshape, Softmax, SparseDense)}
 
 
 def get(layer):

@@ -18,6 +18,7 @@ class Layer(Configured):
     """
 
     factor: float | None = None     # what the layer multiplies by, if that is all: the gather does it before the others
+    reads_sparse_rows = False       # whether SciPy's sparse rows may be its input
 
     def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None, trainable=True):
         if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):
@@ -40,7 +41,7 @@ class Layer(Configured):
         """An aligned array with its initial values, or those of the file that the model is read from."""
         take = stored.get()
         values = take(self.name, shape, self.dtype) if take else initializer(shape, seed, stream)
-        array = _core.aligned(shape, self.dtype)
+        array = _core.aligned(tuple(shape), self.dtype)
         overwrite("a parameter its initial value", array, values)
         return array
 

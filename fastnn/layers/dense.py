@@ -18,10 +18,12 @@ class Dense(Layer):
     ((3, 2), (2,))
     """
 
+    reads_sparse_rows = True
+
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, **options):
         super().__init__(**options)
-        self.units = whole_number("Dense: units", units, 1)
+        self.units = whole_number(f"{type(self).__name__}: units", units, 1)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -52,8 +54,8 @@ class Dense(Layer):
 
     def shape_after(self, input_shape):
         if len(input_shape) != 1:
-            raise ValueError(f"Dense takes samples of one axis, received samples of shape {tuple(input_shape)}. "
-                             "Put layers.Flatten() before it.")
+            raise ValueError(f"{type(self).__name__} takes samples of one axis, received samples of shape "
+                             f"{tuple(input_shape)}. Put layers.Flatten() before it.")
         return (self.units,)
 
     def build(self, input_shape, dtype="float32", seed=0, stream=1):
@@ -66,6 +68,9 @@ class Dense(Layer):
     def stages(self):
         """Only some activations are part of the product; sigmoid is not, which a loss may take over."""
         fused = self.activation in ("linear", "relu", "tanh")
-        dense = _core.Dense(self.weight, self.bias, self.activation if fused else "linear")
+        dense = self._stage(self.activation if fused else "linear")
         dense.regularize([self.kernel_regularizer, self.bias_regularizer])
         return [dense] if fused else [dense, activations.stage(self.activation, (self.units,), self.dtype)]
+
+    def _stage(self, activation):
+        return _core.Dense(self.weight, self.bias, activation)

@@ -1,0 +1,255 @@
+# The stage of a layer of which only some connections are there, and the dealing of connections at random.
+
+cdef enum:
+    STRIP = 64                  # rows of a strip of the batch, or half of it
+    STRIP_BYTES = 524288        # of a turned strip of the inputs or outputs: half of a usual L2
+    UNIT_GRAIN = 64             # units of a block: their outputs for a strip fit the scratch
+    MOST_ALIKE = 8              # units whose inputs are turned back together
+    PACKED = 64                 # their inputs at a time
+    PACKED_BYTES = 1024         # of a column of them
+
+
+cdef struct Strips:
+    # a pass of SparseDense over a batch of `rows` rows, cut into strips of `width`
+    const fastnn_kernels *kernels
+    fastnn_connections weight
+    isize rows, width, inputs, units, item, unit_blocks
+    int activation, derivative
+    const void *bias
+    const char *x               # (rows, inputs)
+    char *out                   # (rows, units); dout on the way back
+    char *dx
+    char *turned_x              # strips of (inputs, width); of dx, before the weights take their step
+    char *turned_out            # strips of (units, width)
+    const fastnn_rule *rule
+    fastnn_parameter parameter
+    char *gradient              # of the connections, where there is no rule
+    Product bias_gradient
+
+
+cdef isize turned_columns(list stages, isize rows, bint outputs):
+    """Elements that strips of `rows` rows of a stage's inputs or outputs take at most."""
+    cdef list widths = [stage.units if outputs else stage.inputs for stage in stages if isinstance(stage, SparseDense)]
+    return (rows + STRIP - 1) // STRIP * STRIP * <isize>max(widths, default=0)
+
+
+cdef inline isize width_of(const Strips *job, isize strip) noexcept nogil:
+    """The columns of a turned strip: the last one may be half as wide as the others."""
+    return STRIP // 2 if job.rows - strip * job.width <= STRIP // 2 else job.width
+
+
+cdef void turn(const Strips *job, const char *x, isize cols, isize strip, char *out) noexcept nogil:
+    """A strip of x (rows, cols) as out (cols, width), with zeros past the last row."""
+    cdef isize width = width_of(job, strip), row = strip * job.width, rows = min(width, job.rows - row)
+    out += row * cols * job.item
+    if rows < width:
+        memset(out, 0, <size_t>(cols * width * job.item))
+    job.kernels.transpose(x + row * cols * job.item, cols, out, width, rows, cols)
+
+
+cdef void turn_strip(void *context, isize strip, int worker) noexcept nogil:
+    cdef Strips *job = <Strips *>context
+    turn(job, job.x, job.inputs, strip, job.turned_x)
+
+
+cdef void connect_strip(void *context, isize strip, int worker) noexcept nogil:
+    """A strip while it is in the cache."""
+    cdef Strips *job = <Strips *>context
+    cdef isize block
+    turn_strip(context, strip, worker)
+    for block in range(strip * job.unit_blocks, (strip + 1) * job.unit_blocks):
+        connect_some_units(context, block, worker)
+
+
+cdef void connect_some_units(void *context, isize block, int worker) noexcept nogil:
+    cdef Strips *job = <Strips *>context
+    cdef isize strip = block // job.unit_blocks, first = block % job.unit_blocks * UNIT_GRAIN
+    cdef isize last = min(first + UNIT_GRAIN, job.units), width = width_of(job, strip), row = strip * job.width
+    cdef isize rows = min(width, job.rows - row)
+    cdef char *scratch = <char *>fastnn_scratch()
+    job.kernels.connect(&job.weight, job.turned_x + row * job.inputs * job.item, job.bias, scratch, width, first, last)
+    if job.activation != LINEAR:
+        job.kernels.activate[job.activation](scratch, scratch, (last - first) * width)
+    job.kernels.transpose(scratch, width, job.out + (row * job.units + first) * job.item, job.units, last - first, rows)
+
+
+cdef void connect_strip_back(void *context, isize strip, int worker) noexcept nogil:
+    """dx of a strip, unless it is NULL; then dout and x of the strip turned, for the gradient of the connections."""
+    cdef Strips *job = <Strips *>context
+    cdef isize width = width_of(job, strip), row = strip * job.width, rows = min(width, job.rows - row)
+    cdef isize at = row * job.inputs * job.item
+    turn(job, job.out, job.units, strip, job.turned_out)
+    if job.dx != NULL:
+        memset(job.turned_x + at, 0, <size_t>(job.inputs * width * job.item))
+        job.kernels.connect_back(&job.weight, job.turned_out + row * job.units * job.item, job.turned_x + at, width,
+                                 job.units)
+        job.kernels.transpose(job.turned_x + at, width, job.dx + at, job.inputs, job.inputs, rows)
+        if job.derivative != LINEAR:
+            job.kernels.activate_backward[job.derivative](job.x + at, job.dx + at, job.dx + at, rows * job.inputs)
+    turn_strip(context, strip, worker)
+
+
+cdef void learn_some_units(void *context, isize block, int worker) noexcept nogil:
+    cdef Strips *job = <Strips *>context
+    cdef isize unit = block * UNIT_GRAIN, last = min(unit + UNIT_GRAIN, job.units), run, col
+    if block == job.unit_blocks:
+        product_block(&job.bias_gradient, 0, worker)
+        return
+    while unit < last:
+        run, col = min(<isize>job.weight.alike[unit], last - unit), 0
+        while col < job.weight.start[unit + 1] - job.weight.start[unit]:
+            learn_columns(job, unit, run, col)
+            col += PACKED
+        unit += run
+
+
+cdef void learn_columns(const Strips *job, isize unit, isize run, isize col) noexcept nogil:
+    """dvalue (run, cols) = dout (B, run)^T . x (B, cols), for up to PACKED of the inputs that `run` units share.
+
+    In panels of k that resume from `sums` (N2); a panel is x, turned back, and dout^T, both packed in the scratch.
+    """
+    cdef isize item = job.item, start = job.weight.start[unit], count = job.weight.start[unit + 1] - start
+    cdef isize cols = min(PACKED, count - col), depth = PACKED_BYTES // item, k = 0, row
+    cdef double[MOST_ALIKE * PACKED] sums
+    cdef char *packed = <char *>fastnn_scratch()
+    cdef char *dout = packed + PACKED * PACKED_BYTES
+    cdef fastnn_product p
+    cdef fastnn_parameter parameter
+    memset(&p, 0, sizeof(p))
+    p.a_row, p.a_step, p.b, p.b_row, p.cols, p.init_row = depth, 1, packed, PACKED, cols, PACKED
+    while k < job.rows:
+        p.k = min(depth, job.rows - k)
+        pack(job, unit, run, job.weight.index + start + col, cols, k, p.k, packed, dout)
+        for row in range(0, run, 4):
+            p.rows, p.a, p.out, p.out_row = min(4, run - row), dout + row * PACKED_BYTES, <char *>sums, PACKED
+            p.out = <char *>sums + row * PACKED * item
+            p.init = p.out if k else NULL
+            if k + depth >= job.rows:
+                p.out_row = count
+                if job.rule != NULL:
+                    parameter = moved(&job.parameter, (start + row * count + col) * item)
+                    job.kernels.product_update(&p, job.rule, &parameter)
+                    continue
+                p.out = job.gradient + (start + row * count + col) * item
+            job.kernels.product(&p)
+        k += depth
+
+
+cdef void pack(const Strips *job, isize unit, isize run, const int32_t *index, isize cols, isize k, isize depth,
+               char *x, char *dout) noexcept nogil:
+    """Rows k to k + depth of the batch: x (depth, cols), rows PACKED apart; dout (run, depth), PACKED_BYTES apart."""
+    cdef isize strip, r, width, row, item = job.item
+    for strip in range(k // job.width, (k + depth + job.width - 1) // job.width):
+        width, row = width_of(job, strip), strip * job.width
+        job.kernels.turn_rows(job.turned_x + row * job.inputs * item, width, index, cols,
+                              x + (row - k) * PACKED * item, PACKED)
+        for r in range(run):
+            memcpy(dout + r * PACKED_BYTES + (row - k) * item,
+                   job.turned_out + (row * job.units + (unit + r) * width) * item, <size_t>(width * item))
+
+
+cdef class SparseDense(Dense):
+    """out = activation(x . weight + bias), where weight has the numbers `values` at some places and no others.
+
+    start (O + 1) int64 and index int32: the values of unit u are start[u] to start[u + 1] - 1, from inputs `index`,
+    which rise.  x is (B, I).
+    """
+    cdef np.ndarray start, index, alike
+    cdef isize count            # of connections
+
+    def __init__(self, np.ndarray values, np.ndarray start, np.ndarray index, isize inputs, np.ndarray bias,
+                 str activation):
+        self.weight, self.start, self.index, self.bias = values, start, index, bias
+        self.inputs, self.units, self.count = inputs, len(start) - 1, len(values)
+        self.dtype = real_dtype(values)
+        for x, dtype in ((values, values.dtype), (start, "int64"), (index, "int32"), (bias, values.dtype)):
+            if x is not None and (self.dtype < 0 or x.ndim != 1 or x.dtype != dtype or not np.PyArray_ISCARRAY_RO(x)):
+                raise ValueError("SparseDense needs values and bias that are C-contiguous float32 or float64 arrays of "
+                                 "one dtype, start of int64 and index of int32, each of one axis.")
+        if len(index) != self.count or bias is not None and len(bias) != self.units or not in_order(
+                <const int64_t *>np.PyArray_DATA(start), <const int32_t *>np.PyArray_DATA(index), self.units,
+                self.count, inputs):
+            raise ValueError(f"start and index must name {self.count} connections of {inputs} inputs, unit by unit "
+                             "with rising inputs, and the bias be as long as there are units.")
+        self.alike = units_alike(start, index)
+        self.activation = ACTIVATION_NAMES[activation]
+        self.hold([values, bias])
+
+    cdef Strips strips(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
+        cdef Strips job
+        memset(&job, 0, sizeof(job))
+        job.kernels, job.item = kernels_of(self.dtype), item_size(self.dtype)
+        job.weight.start = <const int64_t *>np.PyArray_DATA(self.start)
+        job.weight.index = <const int32_t *>np.PyArray_DATA(self.index)
+        job.weight.alike = <const uint8_t *>np.PyArray_DATA(self.alike)
+        job.weight.value = self.at[0].weight
+        job.rows, job.inputs, job.units, job.x, job.out = rows, self.inputs, self.units, x, out
+        job.unit_blocks = (self.units + UNIT_GRAIN - 1) // UNIT_GRAIN
+        job.turned_x, job.turned_out = current.turned[0], current.turned[1]
+        job.width = STRIP
+        if rows <= STRIP // 2 * fastnn_threads() or max(self.inputs, self.units) * STRIP * job.item > STRIP_BYTES:
+            job.width = STRIP // 2
+        return job
+
+    cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
+        cdef Strips job = self.strips(x, out, rows, current)
+        cdef isize strips = (rows + job.width - 1) // job.width, work = rows * (self.count + self.inputs + self.units)
+        job.activation, job.bias = self.activation, self.at[1].weight
+        if strips >= fastnn_threads():
+            run_blocks(connect_strip, &job, strips, work)
+        else:
+            run_blocks(turn_strip, &job, strips, rows * self.inputs)
+            run_blocks(connect_some_units, &job, strips * job.unit_blocks, work)
+
+    cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
+                       const fastnn_rule *rule, Pass *current) noexcept nogil:
+        cdef Strips job = self.strips(x, <char *>dout, rows, current)
+        cdef isize strips = (rows + job.width - 1) // job.width, work = rows * (self.count + self.inputs + self.units)
+        cdef bint has_bias = self.at[1].weight != NULL and not self.frozen
+        job.derivative, job.dx = derivative, dx
+        job.rule, job.parameter, job.gradient = rule, self.at[0], <char *>self.gradient_at[0]
+        if has_bias:
+            self.backward_bias(&job.bias_gradient, dout, rows)
+            self.step_or_store(&job.bias_gradient, 1, rule)
+            job.bias_gradient.row_blocks = job.bias_gradient.row_height = 1
+            job.bias_gradient.col_width = self.units
+        run_blocks(connect_strip_back, &job, strips, work)
+        if not self.frozen:
+            run_blocks(learn_some_units, &job, job.unit_blocks + has_bias, work)
+
+
+cdef bint in_order(const int64_t *start, const int32_t *index, isize units, isize count, isize inputs) noexcept nogil:
+    """Whether start and index name `count` connections, each once and in their order."""
+    cdef isize unit, i
+    if units < 0 or start[0] != 0 or start[units] != count:
+        return False
+    for unit in range(units):
+        if not start[unit] <= start[unit + 1] <= count:
+            return False
+        for i in range(start[unit], start[unit + 1]):
+            if not 0 <= index[i] < inputs or i > start[unit] and index[i] <= index[i - 1]:
+                return False
+    return True
+
+
+cdef np.ndarray units_alike(np.ndarray start, np.ndarray index):
+    """uint8 (O): how many units from each one on see the inputs that it sees, up to MOST_ALIKE."""
+    cdef isize units = np.PyArray_DIM(start, 0) - 1, unit, count
+    cdef np.ndarray alike = numpy.ones(units, "uint8")
+    cdef const int64_t *at = <const int64_t *>np.PyArray_DATA(start)
+    cdef const int32_t *input_of = <const int32_t *>np.PyArray_DATA(index)
+    cdef uint8_t *found = <uint8_t *>np.PyArray_DATA(alike)
+    for unit in range(units - 2, -1, -1):
+        count = at[unit + 1] - at[unit]
+        if count == at[unit + 2] - at[unit + 1] and memcmp(input_of + at[unit], input_of + at[unit + 1],
+                                                           <size_t>(count * sizeof(int32_t))) == 0:
+            found[unit] = <uint8_t>min(<isize>found[unit + 1] + 1, <isize>MOST_ALIKE)
+    return alike
+
+
+def deal(isize inputs, isize hands, isize count, seed):
+    """int32 (hands, count): `count` different inputs for each hand, in rising order, each input about as often."""
+    cdef np.ndarray found = numpy.empty((hands, count), "int32"), work = numpy.empty(3 * inputs, "int64")
+    fastnn_deal(seed, inputs, hands, count, <int32_t *>np.PyArray_DATA(found), <int64_t *>np.PyArray_DATA(work))
+    found.sort(axis=1)
+    return found
