@@ -186,6 +186,8 @@ enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
 /* random.c: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014); a stream is named by its key (N10). */
 uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position);
 void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n);    /* [low, high) */
+/* normal of mean 0 and deviation 1; truncated: given that it is within [-2, 2] */
+void fastnn_random_normal(uint64_t key, int truncated, double *out, isize n);
 void fastnn_permutation(uint64_t key, int64_t *out, isize n);
 
 #endif
