@@ -103,6 +103,10 @@ class Configured:
         """The constructor's words and their values, as plain data."""
         return {word: described(getattr(self, word)) for word in constructor_words(type(self))}
 
+    def described(self):
+        """The class and the words, as plain data."""
+        return {"class_name": type(self).__name__, "config": self.get_config()}
+
     @classmethod
     def from_config(cls, config):
         """An object from what get_config() gave."""
@@ -131,7 +135,7 @@ def constructor_words(cls):
 def described(value):
     """value as plain data: a Configured object as its class and words, one of our functions by its name."""
     if isinstance(value, Configured):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        return value.described()
     if callable(value) and getattr(value, "__module__", "").startswith("fastnn."):
         return value.__name__
     return value

@@ -227,6 +227,8 @@ enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
 /* random.c: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014); a stream is named by its key (N10). */
 uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position);
 void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n);    /* [low, high) */
+/* normal of mean 0 and deviation 1; truncated: given that it is within [-2, 2] */
+void fastnn_random_normal(uint64_t key, int truncated, double *out, isize n);
 void fastnn_permutation(uint64_t key, int64_t *out, isize n);
 /* out (hands, count): different cards of 0 .. cards - 1 for each hand, each card as often as any other; work: 3 * cards */
 void fastnn_deal(uint64_t seed, isize cards, isize hands, isize count, int32_t *out, int64_t *work);

@@ -172,5 +172,6 @@ cdef extern from "fastnn.h" nogil:
 
     uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position)
     void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n)
+    void fastnn_random_normal(uint64_t key, int truncated, double *out, isize n)
     void fastnn_permutation(uint64_t key, int64_t *out, isize n)
     void fastnn_deal(uint64_t seed, isize cards, isize hands, isize count, int32_t *out, int64_t *work)

@@ -575,3 +575,11 @@ def uniform(shape, double low, double high, seed, stream):
     fastnn_random_uniform(fastnn_random_key(seed, stream, 1), low, high, <double *>np.PyArray_DATA(out),
                           np.PyArray_SIZE(out))
     return out
+
+
+def normal(shape, bint truncated, seed, stream):
+    """float64, normal of mean 0 and deviation 1, the numbers of stream (seed, stream); truncated: within [-2, 2]."""
+    cdef np.ndarray out = numpy.empty(shape, "float64")
+    fastnn_random_normal(fastnn_random_key(seed, stream, 1), truncated, <double *>np.PyArray_DATA(out),
+                         np.PyArray_SIZE(out))
+    return out

@@ -4,6 +4,8 @@ Shapes: x, out, dout, dx, y_pred, y_true are (B, O) or, where a kernel is elemen
 A twin computes in the precision of its arguments: give it float64 for float32 kernels, long double for float64 ones.
 """
 
+import math
+
 import numpy as np
 
 # element-wise: x and out of any one shape
@@ -277,3 +279,60 @@ def permutation(n, key):
         j = (bits[i] >> 32) * (i + 1) >> 32
         order[i], order[j] = order[j], order[i]
     return order
+
+
+# normal quantiles: Wichura's algorithm AS 241 (PPND16); for each range the coefficients above and below the line
+
+QUANTILES = {
+    "middle": ([2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
+                4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
+                1.3314166789178437745e2, 3.3871328727963666080],
+               [5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
+                2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
+                4.2313330701600911252e1, 1.0]),
+    "side": ([7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
+                1.27045825245236838258, 3.64784832476320460504, 5.76949722146069140550, 4.63033784615654529590,
+                1.42343711074968357734],
+               [1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
+                1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940,
+                2.05319162663775882187, 1.0]),
+    "end": ([2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3,
+                2.65321895265761230930e-2, 2.96560571828504891230e-1, 1.78482653991729133580,
+                5.46378491116411436990, 6.65790464350110377720],
+               [2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5,
+                7.86869131145613259100e-4, 1.48753612908506148525e-2, 1.36929880922735805310e-1,
+                5.99832206555887937690e-1, 1.0]),
+}
+
+
+def natural_log(x):
+    mantissa, exponent = math.frexp(x)
+    if mantissa < math.sqrt(0.5):
+        mantissa, exponent = 2 * mantissa, exponent - 1
+    s = (mantissa - 1) / (mantissa + 1)
+    total = 0.0
+    for i in range(21, 0, -2):
+        total = total * (s * s) + 1 / i
+    return exponent * 0.6931471805599453 + 2 * s * total
+
+
+def normal_quantile(p):
+    def quotient(name, x):
+        above = below = 0.0
+        for a, b in zip(*QUANTILES[name], strict=True):
+            above, below = above * x + a, below * x + b
+        return above / below
+
+    q = p - 0.5
+    if abs(q) <= 0.425:
+        return q * quotient("middle", 0.180625 - q * q)
+    r = math.sqrt(-natural_log(p if q < 0 else 1 - p))
+    x = quotient("side", r - 1.6) if r <= 5 else quotient("end", r - 5)
+    return -x if q < 0 else x
+
+
+def normal(n, truncated, key):
+    low = 0.022750131948179207 if truncated else 0.0        # the normal probability of being below -2
+    u = [((bits >> 12) + 0.5) / 2**52 for bits in splitmix64(key, n)]
+    found = [normal_quantile(low + (1 - 2 * low) * each) for each in u]
+    return [min(max(x, -2.0), 2.0) for x in found] if truncated else found

@@ -227,7 +227,9 @@ ELSEWHERE = [
      ["Unknown activation 'rleu'. Did you mean 'relu'? Available: elu, exponential, gelu, ", ", swish, tanh."]),
     ("Activation", lambda: layers.Activation("soft_max"), ValueError, ["Did you mean 'softmax'?"]),
     ("initializer", lambda: Dense(3, kernel_initializer="glorot"), ValueError,
-     "Unknown initializer 'glorot'. Did you mean 'glorot_uniform'? Available: glorot_uniform, ones, zeros."),
+     "Unknown initializer 'glorot'. Did you mean 'glorot_normal'? Available: constant, glorot_normal, "
+     "glorot_uniform, he_normal, he_uniform, identity, lecun_normal, lecun_uniform, ones, orthogonal, random_normal, "
+     "random_uniform, truncated_normal, variance_scaling, zeros."),
     ("optimizer None", lambda: optimizers.get(None), ValueError, ["Unknown optimizer None. Available: adagrad,"]),
     *((f"units {units!r}", lambda units=units: Dense(units), ValueError,
        f"Dense: units must be at least 1, received {units}.") for units in (0, -1)),

@@ -5,6 +5,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from .. import _core, inputs
+from ..initializers import initial_values
 from ..utils import Configured, whole_number
 
 stored = ContextVar("stored", default=None)     # while a file is read: (name, shape, dtype) to the parameter there
@@ -40,7 +41,8 @@ class Layer(Configured):
     def _parameter(self, initializer, shape, seed, stream):
         """An aligned array with its initial values, or those of the file that the model is read from."""
         take = stored.get()
-        values = take(self.name, shape, self.dtype) if take else initializer(shape, seed, stream)
+        values = (take(self.name, shape, self.dtype) if take
+                  else initial_values(initializer, shape, self.dtype, seed, stream))
         array = _core.aligned(tuple(shape), self.dtype)
         overwrite("a parameter its initial value", array, values)
         return array
