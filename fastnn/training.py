@@ -9,6 +9,7 @@ from . import inputs, losses, optimizers
 from .batches import Arrays, Batches, Mapped, Rows, are_batches
 from .callbacks import Callback, History, ProgressBar
 from .layers import Dense, Flatten, Input, Rescaling
+from .metrics import Metric
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
@@ -61,6 +62,8 @@ class Trainer:
         units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
         self._told = [(metric, False) for metric in self.metrics if metric.kernel_for(units) is None]
         self._told += [(metric, True) for metric in self.weighted_metrics]
+        self._finished = [(name, metric) for name, metric in zip(self.metrics_names[1:], self.metrics, strict=False)
+                          if type(metric).finish is not Metric.finish]
         kernels = [metric.kernel_for(units) for metric in self.metrics]
         if not self.loss.kernel:
             kernel = losses.Criterion(self.loss, self.layers[-1].output_shape)
@@ -174,11 +177,12 @@ class Trainer:
         self.place = Place(epochs.start)
         _tell(everyone, "on_train_begin", {})       # BackupAndRestore may set another place
         seed, logs = self._seed if shuffle else None, {}
+        by_batch = any(callback.wants_batches for callback in everyone)
         source.go_to(self.place.begun, seed)
         for epoch in range(max(epochs.start, self.place.epoch), epochs.stop):
             _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
-            reached = self._train_epoch(source, seed, position, epoch, everyone)
+            reached = self._train_epoch(source, seed, position, epoch, everyone, by_batch)
             if not reached and not self.stop_training:
                 break                   # the data had run out
             logs = reached
@@ -192,11 +196,10 @@ class Trainer:
                 break
         _tell(everyone, "on_train_end", logs)
 
-    def _train_epoch(self, source, seed, position, epoch, everyone):
+    def _train_epoch(self, source, seed, position, epoch, everyone, by_batch):
         totals, place = self._resumed(source, epoch)
         seen, done, skipped = place.seen, place.done, place.done
         logs = self._logs(totals, seen) if done else {}
-        by_batch = any(callback.wants_batches for callback in everyone)
         watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
         for rows, order, size, first, last in source.epoch(seed, position):
             first, skipped = min(first + skipped, last), max(first + skipped - last, 0)
@@ -267,7 +270,6 @@ class Trainer:
             return network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training, weights=rows.weights)
         last = min(last, first + max(1, MOST_KEPT // (batch_size * network.units)))
         outputs = np.empty((min(last * batch_size, rows.count) - first * batch_size, network.units), self.dtype)
-        # without training, all of them
         reached, finite = network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training,
                                       weights=rows.weights, outputs=outputs)
         if finite:
@@ -323,7 +325,10 @@ class Trainer:
     def _logs(self, totals, seen):
         if not self._told:
             values = (totals / max(seen, 1)).tolist()
-            return dict(zip(self.metrics_names, map(_finished, [None, *self.metrics], values), strict=True))
+            logs = dict(zip(self.metrics_names, values, strict=True))
+            for name, metric in self._finished:
+                logs[name] = metric.finish(logs[name])
+            return logs
         means, told = iter((totals / max(seen, 1)).tolist()), [metric for metric, _ in self._told]
         logs = {"loss": next(means)}
         for name, metric in zip(self.metrics_names[1:], self.metrics + self.weighted_metrics, strict=True):
@@ -461,10 +466,6 @@ class Trainer:
 def _tell(everyone, hook, *arguments):
     for callback in everyone:
         getattr(callback, hook)(*arguments)
-
-
-def _finished(metric, mean):
-    return mean if metric is None else metric.finish(mean)
 
 
 def _steps(name, steps):
