@@ -49,9 +49,10 @@ class Trainer:
         self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
         self.metrics_names = ["loss"]
         for metric in self.metrics + self.weighted_metrics:
-            again = self.metrics_names.count(metric.name) + sum(
-                name == f"{metric.name}_{i}" for i, name in enumerate(self.metrics_names))
-            self.metrics_names.append(f"{metric.name}_{again}" if again else metric.name)
+            name, again = metric.name, 0
+            while name in self.metrics_names:
+                name, again = f"{metric.name}_{again + 1}", again + 1
+            self.metrics_names.append(name)
         self._network = None
 
     def _measures(self, stages):
@@ -128,17 +129,20 @@ class Trainer:
             if y is not None or sample_weight is not None:
                 raise ValueError("x gives batches, so y and sample_weight must be left out: let each batch be "
                                  "(x, y) or (x, y, sample_weight).")
-            return Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
+            source = Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
+            self._try_metrics(source.first)
+            return source
         if inputs.must_stay_mapped(x) or inputs.must_stay_mapped(y):
             return self._mapped(batch_size, steps, x, y, sample_weight, class_weight)
         rows = self._rows(x, y, sample_weight, class_weight)
+        self._try_metrics(rows)
         return Arrays(rows, batch_size, steps)
 
     def _mapped(self, batch_size, steps, x, y, sample_weight, class_weight):
         x, y = (part if inputs.is_sparse(part) else np.asarray(part) for part in (x, y))
         if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
             raise ValueError(f"x and y must have the same number of samples, received {len(x)} and {len(y)}.")
-        self._rows(x[:1], y[:1], None, class_weight)
+        self._try_metrics(self._rows(x[:1], y[:1], None, class_weight))
         weights = inputs.as_weights(sample_weight, class_weight, y, 1, self.dtype) if class_weight is None else None
         return Mapped(Rows(x, y, weights), batch_size, steps,
                       lambda x, y, weights: self._rows(x, y, weights, class_weight))
@@ -289,6 +293,14 @@ class Trainer:
                 part = slice(at, at + size)
                 metric.update_state(y[part], outputs[part], weights[part] if weighted and weights is not None else None)
 
+    def _try_metrics(self, rows):
+        """Have metrics that can't work with such a y say so before anything has changed."""
+        for metric, _ in self._told:
+            if metric.additive:
+                shape = (1, *self.layers[-1].output_shape)
+                y = rows.y[:1]
+                metric.update_state(y.reshape(shape) if y.size == np.prod(shape) else y, np.zeros(shape, self.dtype))
+
     def _learners(self):
         """The compiled stages with parameters, in the order of the weights."""
         return [stage for stage in self._compiled_network().stages if stage.learned()]
@@ -388,6 +400,7 @@ class Trainer:
         """One step on all of x and y; returns the loss (and metrics) of this batch before the step."""
         self._require_compiled("train_on_batch")
         rows = self._rows(x, y, sample_weight, class_weight)
+        self._try_metrics(rows)
         totals = self._begin()
         with self._alone():
             self._bind_optimizer()
