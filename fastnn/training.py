@@ -10,6 +10,7 @@ from . import inputs, losses, optimizers
 from .batches import Arrays, Batches, Mapped, Rows, are_batches
 from .callbacks import Callback, History, ProgressBar
 from .layers import BatchNormalization, Input, Normalization, Rescaling
+from .metrics import Metric
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
@@ -51,9 +52,10 @@ class Trainer:
         self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
         self.metrics_names = ["loss"]
         for metric in self.metrics + self.weighted_metrics:
-            again = self.metrics_names.count(metric.name) + sum(
-                name == f"{metric.name}_{i}" for i, name in enumerate(self.metrics_names))
-            self.metrics_names.append(f"{metric.name}_{again}" if again else metric.name)
+            name, again = metric.name, 0
+            while name in self.metrics_names:
+                name, again = f"{metric.name}_{again + 1}", again + 1
+            self.metrics_names.append(name)
         self._network = None
 
     def _measures(self, stages):
@@ -64,6 +66,8 @@ class Trainer:
         units, last = stages[-1].units, getattr(self.layers[-1], "activation", None)
         self._told = [(metric, False) for metric in self.metrics if metric.kernel_for(units) is None]
         self._told += [(metric, True) for metric in self.weighted_metrics]
+        self._finished = [(name, metric) for name, metric in zip(self.metrics_names[1:], self.metrics, strict=False)
+                          if type(metric).finish is not Metric.finish]
         kernels = [metric.kernel_for(units) for metric in self.metrics]
         if not self.loss.kernel:
             kernel = losses.Criterion(self.loss, self.layers[-1].output_shape)
@@ -129,17 +133,20 @@ class Trainer:
             if y is not None or sample_weight is not None:
                 raise ValueError("x gives batches, so y and sample_weight must be left out: let each batch be "
                                  "(x, y) or (x, y, sample_weight).")
-            return Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
+            source = Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
+            self._try_metrics(source.first)
+            return source
         if inputs.must_stay_mapped(x) or inputs.must_stay_mapped(y):
             return self._mapped(batch_size, steps, x, y, sample_weight, class_weight)
         rows = self._rows(x, y, sample_weight, class_weight)
+        self._try_metrics(rows)
         return Arrays(rows, batch_size, steps)
 
     def _mapped(self, batch_size, steps, x, y, sample_weight, class_weight):
         x, y = (part if inputs.is_sparse(part) else np.asarray(part) for part in (x, y))
         if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
             raise ValueError(f"x and y must have the same number of samples, received {len(x)} and {len(y)}.")
-        self._rows(x[:1], y[:1], None, class_weight)
+        self._try_metrics(self._rows(x[:1], y[:1], None, class_weight))
         weights = inputs.as_weights(sample_weight, class_weight, y, 1, self.dtype) if class_weight is None else None
         return Mapped(Rows(x, y, weights), batch_size, steps,
                       lambda x, y, weights: self._rows(x, y, weights, class_weight))
@@ -178,11 +185,12 @@ class Trainer:
         self.place = Place(epochs.start)
         _tell(everyone, "on_train_begin", {})       # BackupAndRestore may set another place
         seed, logs = self._seed if shuffle else None, {}
+        by_batch = any(callback.wants_batches for callback in everyone)
         source.go_to(self.place.begun, seed)
         for epoch in range(max(epochs.start, self.place.epoch), epochs.stop):
             _tell(everyone, "on_epoch_begin", epoch, {})
             position = max(self._epochs, epoch)
-            reached = self._train_epoch(source, seed, position, epoch, everyone)
+            reached = self._train_epoch(source, seed, position, epoch, everyone, by_batch)
             if not reached and not self.stop_training:
                 break                   # the data had run out
             logs = reached
@@ -196,11 +204,10 @@ class Trainer:
                 break
         _tell(everyone, "on_train_end", logs)
 
-    def _train_epoch(self, source, seed, position, epoch, everyone):
+    def _train_epoch(self, source, seed, position, epoch, everyone, by_batch):
         totals, place = self._resumed(source, epoch)
         seen, done, skipped = place.seen, place.done, place.done
         logs = self._logs(totals, seen) if done else {}
-        by_batch = any(callback.wants_batches for callback in everyone)
         watchers = [callback for callback in everyone if hasattr(callback, "on_progress")]
         for rows, order, size, first, last in source.epoch(seed, position):
             first, skipped = min(first + skipped, last), max(first + skipped - last, 0)
@@ -274,7 +281,6 @@ class Trainer:
             return network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training, weights=rows.weights)
         last = min(last, first + max(1, MOST_KEPT // (batch_size * network.units)))
         outputs = np.empty((min(last * batch_size, rows.count) - first * batch_size, network.units), self.dtype)
-        # without training, all of them
         reached, finite = network.run(rows.x, rows.y, order, first, last, batch_size, totals, *training,
                                       weights=rows.weights, outputs=outputs)
         if finite:
@@ -293,6 +299,14 @@ class Trainer:
             for at in range(0, len(y), size):
                 part = slice(at, at + size)
                 metric.update_state(y[part], outputs[part], weights[part] if weighted and weights is not None else None)
+
+    def _try_metrics(self, rows):
+        """Have metrics that can't work with such a y say so before anything has changed."""
+        for metric, _ in self._told:
+            if metric.additive:
+                shape = (1, *self.layers[-1].output_shape)
+                y = rows.y[:1]
+                metric.update_state(y.reshape(shape) if y.size == np.prod(shape) else y, np.zeros(shape, self.dtype))
 
     def _learners(self):
         """The compiled stages with parameters, in the order of the weights."""
@@ -333,7 +347,10 @@ class Trainer:
     def _logs(self, totals, seen):
         if not self._told:
             values = (totals / max(seen, 1)).tolist()
-            return dict(zip(self.metrics_names, map(_finished, [None, *self.metrics], values), strict=True))
+            logs = dict(zip(self.metrics_names, values, strict=True))
+            for name, metric in self._finished:
+                logs[name] = metric.finish(logs[name])
+            return logs
         means, told = iter((totals / max(seen, 1)).tolist()), [metric for metric, _ in self._told]
         logs = {"loss": next(means)}
         for name, metric in zip(self.metrics_names[1:], self.metrics + self.weighted_metrics, strict=True):
@@ -397,6 +414,7 @@ class Trainer:
         """One step on all of x and y; returns the loss (and metrics) of this batch before the step."""
         self._require_compiled("train_on_batch")
         rows = self._rows(x, y, sample_weight, class_weight)
+        self._try_metrics(rows)
         totals = self._begin()
         with self._alone():
             self._bind_optimizer()
@@ -475,10 +493,6 @@ class Trainer:
 def _tell(everyone, hook, *arguments):
     for callback in everyone:
         getattr(callback, hook)(*arguments)
-
-
-def _finished(metric, mean):
-    return mean if metric is None else metric.finish(mean)
 
 
 def _steps(name, steps):

@@ -165,9 +165,74 @@ def softmax_crossentropy(logits, y_true, dtype="float64"):
     return -(y_true * log_softmax).sum(axis=1), softmax(logits) * y_true.sum(axis=1, keepdims=True) - y_true
 
 
+def mape(y_pred, y_true, dtype="float64"):
+    d, size = y_pred - y_true, np.maximum(np.abs(y_true), np.dtype(dtype).type(1e-7).astype("float64"))
+    return 100 * np.abs(d / size).mean(axis=1), 100 * np.sign(d) / size / d.shape[1]
+
+
+def msle(y_pred, y_true, dtype="float64"):
+    q, t = np.maximum(y_pred, 1e-7) + 1, np.maximum(y_true, 1e-7) + 1
+    d = np.log(q) - np.log(t)
+    return (d * d).mean(axis=1), np.where(y_pred >= 1e-7, 2 * d / q, 0) / d.shape[1]
+
+
+def huber(y_pred, y_true, dtype="float64"):
+    d = y_pred - y_true
+    far = np.abs(d) > 1
+    return np.where(far, np.abs(d) - 0.5, d * d / 2).mean(axis=1), np.where(far, np.sign(d), d) / d.shape[1]
+
+
+def log_cosh(y_pred, y_true, dtype="float64"):
+    d = y_pred - y_true
+    return (np.logaddexp(d, -d) - np.log(2)).mean(axis=1), np.tanh(d) / d.shape[1]
+
+
+def kl_divergence(y_pred, y_true, dtype="float64"):
+    low = np.dtype(dtype).type(1e-7).astype("float64")
+    q, t = np.clip(y_pred, low, 1), np.clip(y_true, low, 1)
+    return (t * np.log(t / q)).sum(axis=1), np.where((y_pred >= low) & (y_pred <= 1), -t / q, 0)
+
+
+def poisson(y_pred, y_true, dtype="float64"):
+    return (y_pred - y_true * np.log(y_pred + 1e-7)).mean(axis=1), (1 - y_true / (y_pred + 1e-7)) / y_pred.shape[1]
+
+
+def signs(y_true):
+    return 2 * y_true - 1 if np.isin(y_true, [0, 1]).all() else y_true
+
+
+def hinge(y_pred, y_true, dtype="float64"):
+    t = signs(y_true)
+    margin = 1 - t * y_pred
+    return np.maximum(margin, 0).mean(axis=1), np.where(margin > 0, -t, 0) / t.shape[1]
+
+
+def squared_hinge(y_pred, y_true, dtype="float64"):
+    t = signs(y_true)
+    margin = np.maximum(1 - t * y_pred, 0)
+    return (margin * margin).mean(axis=1), -2 * t * margin / t.shape[1]
+
+
+def categorical_hinge(y_pred, y_true, dtype="float64"):
+    wrong = (1 - y_true) * y_pred
+    most = wrong.max(axis=1, keepdims=True)
+    margin = most[:, 0] - (y_true * y_pred).sum(axis=1) + 1
+    slope = (wrong == most) * (1 - y_true) / (wrong == most).sum(axis=1, keepdims=True) - y_true
+    return np.maximum(margin, 0), np.where(margin[:, None] > 0, slope, 0)
+
+
+def cosine_similarity(y_pred, y_true, dtype="float64"):
+    with np.errstate(divide="ignore"):
+        p, t = (np.minimum(1 / np.sqrt((x * x).sum(axis=1, keepdims=True)), 1e7) for x in (y_pred, y_true))
+    inner = (y_pred * y_true).sum(axis=1, keepdims=True)
+    return -(inner * p * t)[:, 0], -(y_true - y_pred * inner * np.where(p < 1e7, p * p, 0)) * p * t
+
+
 LOSSES = {
     f.__name__: f
-    for f in (mse, mae, binary_crossentropy, categorical_crossentropy, sigmoid_crossentropy, softmax_crossentropy)
+    for f in (mse, mae, mape, msle, huber, log_cosh, kl_divergence, poisson, hinge, squared_hinge, categorical_hinge,
+              cosine_similarity, binary_crossentropy, categorical_crossentropy, sigmoid_crossentropy,
+              softmax_crossentropy)
 }
 
 

@@ -208,9 +208,10 @@ def loss(name):
     def twin(y_pred, y_true):
         return reference.LOSSES[name](y_pred, y_true, "float32" if y_pred.dtype == "float64" else "float64")
 
-    arrays = {"mse": "xx", "mae": "xx", "binary_crossentropy": "pq", "categorical_crossentropy": "pt",
-              "sigmoid_crossentropy": "xq", "softmax_crossentropy": "xt"}
-    return Kernel(call, twin, arrays[name], to_one if name == "softmax_crossentropy" else to_the_largest)
+    arrays = {"mape": "xp", "msle": "pp", "kl_divergence": "pp", "poisson": "pp", "categorical_hinge": "pt",
+              "binary_crossentropy": "pq", "categorical_crossentropy": "pt", "sigmoid_crossentropy": "xq",
+              "softmax_crossentropy": "xt"}
+    return Kernel(call, twin, arrays.get(name, "xx"), to_one if name == "softmax_crossentropy" else to_the_largest)
 
 
 def update(name):
@@ -674,6 +675,16 @@ def test_fifty_steps_follow_the_twin(name, dtype, isa):
 LAST = {  # what a network ends in for each loss, and the kind of its truths
     "mse": ([(3, "linear")], "x"),
     "mae": ([(3, "linear")], "x"),
+    "mape": ([(3, "linear")], "p"),
+    "msle": ([(3, "sigmoid")], "p"),
+    "huber": ([(3, "linear")], "x"),
+    "log_cosh": ([(3, "linear")], "x"),
+    "kl_divergence": ([(3, "sigmoid")], "p"),
+    "poisson": ([(3, "sigmoid")], "p"),
+    "hinge": ([(3, "linear")], "q"),
+    "squared_hinge": ([(3, "linear")], "q"),
+    "categorical_hinge": ([(3, "linear"), "softmax"], "t"),
+    "cosine_similarity": ([(3, "linear")], "x"),
     "binary_crossentropy": ([(3, "sigmoid")], "q"),
     "categorical_crossentropy": ([(3, "linear"), "softmax"], "t"),
     "sigmoid_crossentropy": ([(3, "linear")], "q"),
