@@ -100,15 +100,41 @@ def test_training_goes_on_in_a_new_process_as_if_never_interrupted(optimizer, tm
     assert printed.strip() == str({name: values[2:] for name, values in history.items()})
 
 
-def test_a_model_of_every_plain_layer():
-    model = models.Sequential([
-        layers.Input((2, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(4, use_bias=False, name="甲"),
-        layers.Activation("relu"), layers.Dense(2, "sigmoid", kernel_initializer="zeros", trainable=False)], "二")
-    loaded = saving.from_bytes(saving.to_bytes(model))
-    assert loaded.get_config() == model.get_config() and loaded.loss is None
-    x = np.arange(12.0, dtype="float32").reshape(2, 2, 3)
-    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
-    assert not loaded.layers[-1].trainable
+EVERY_LAYER = {
+    "Input": [], "Rescaling": [layers.Rescaling(0.5), layers.Dense(4), layers.Rescaling(2.0, 1.0)],
+    "Flatten": [layers.Reshape((2, 3)), layers.Flatten()], "Reshape": [layers.Reshape((3, -1)), layers.Reshape((6,))],
+    "Dense": [layers.Dense(4, use_bias=False, name="甲", trainable=False, kernel_initializer="zeros")],
+    "Activation": [layers.Activation("gelu")], "ReLU": [layers.ReLU(6.0, 0.1, 0.5)], "ELU": [layers.ELU(0.5)],
+    "LeakyReLU": [layers.LeakyReLU(0.2)], "Softmax": [layers.Softmax()],
+    "Dropout": [layers.Dropout(0.5), layers.Dense(5), layers.Dropout(0.25, seed=3)],
+    "BatchNormalization": [layers.Dense(4), layers.BatchNormalization(momentum=0.5, center=False)],
+    "LayerNormalization": [layers.LayerNormalization(gamma_regularizer="l2")],
+    "Normalization": [layers.Normalization(mean=np.linspace(-0.1, 0.3, 6), variance=np.geomspace(1, 1 / 3, 6))]}
+
+
+def test_every_layer_is_listed_here():
+    assert set(EVERY_LAYER) == set(layers.LAYERS) - {"Lambda"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", EVERY_LAYER)
+def test_every_layer_is_saved_and_trains_on(kind, dtype):
+    """Before and after a training step, the model in its file is the one that was saved."""
+    def make():
+        utils.set_random_seed(2)
+        fresh = [layer.clone() for layer in EVERY_LAYER[kind]]
+        model = models.Sequential([layers.Input((6,), dtype=dtype), *fresh, layers.Dense(3, "softmax")], "二")
+        model.compile("adam", "categorical_crossentropy")
+        return model
+
+    model, twin = make(), make()
+    for _ in range(3):
+        model = saving.from_bytes(saving.to_bytes(model))
+        assert json.dumps(model.get_config()) == json.dumps(twin.get_config())
+        np.testing.assert_array_equal(model.predict(X), twin.predict(X))
+        fit(model)
+        fit(twin)
+        assert bits(model) == bits(twin)
 
 
 def test_weights_spared_from_decay_by_identity_are_spared_after_loading():

@@ -101,7 +101,7 @@ def read(data, source, compile=True):
                           "model.load_weights(...).")
     with _blame(source):
         arrays = _taken(tensors, words["weights"])
-        model = plain.model_from(words["model"], _seed(words), arrays)
+        model = plain.model_from(words["model"], _seed(words), arrays, len(data))
         if [w.shape for w in model.weights] != [a.shape for a in arrays]:
             raise ValueError(f"it holds {len(arrays)} weights, the layers have {len(model.weights)}")
         model._epochs = _count(words["epochs"])
