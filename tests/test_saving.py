@@ -112,6 +112,11 @@ EVERY_LAYER = {
     "Normalization": [layers.Normalization(mean=np.linspace(-0.1, 0.3, 6), variance=np.geomspace(1, 1 / 3, 6))]}
 
 
+if hasattr(layers, "SparseDense"):
+    EVERY_LAYER["SparseDense"] = [layers.SparseDense(8, density=0.5, activation="relu"),
+                                  layers.SparseDense(5, mask=np.arange(40).reshape(8, 5) % 3 == 0)]
+
+
 def test_every_layer_is_listed_here():
     assert set(EVERY_LAYER) == set(layers.LAYERS) - {"Lambda"}
 
@@ -135,6 +140,18 @@ def test_every_layer_is_saved_and_trains_on(kind, dtype):
         fit(model)
         fit(twin)
         assert bits(model) == bits(twin)
+
+
+def test_long_parts_of_a_configuration_are_tensors(tmp_path):
+    """Moments of 100,000 features, which would not fit into the header, come back as they were."""
+    moments = np.random.default_rng(0).random((2, 100_000))
+    model = models.Sequential([layers.Normalization(mean=moments[0], variance=moments[1], input_shape=(100_000,)),
+                               layers.Dense(1)])
+    model.save(tmp_path / "a.fastnn")
+    loaded = models.load_model(tmp_path / "a.fastnn")
+    assert (loaded.layers[0].mean, loaded.layers[0].variance) == tuple(moments.tolist())
+    with safe_open(tmp_path / "a.fastnn", "np") as file:
+        assert sorted(file.keys()) == ["1.dense.bias", "1.dense.weight", "config.0", "config.1"]
 
 
 def test_weights_spared_from_decay_by_identity_are_spared_after_loading():

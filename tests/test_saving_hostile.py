@@ -208,6 +208,13 @@ CASES = {
                                                   + [of("Normalization", mean=0.0, variance=1.0)] * 900),
                                       "layer 52 takes or gives too many numbers"),
     "an input beyond all memory": (with_layers([of("Flatten", input_shape=[10**30, 10**30])]), "cannot be loaded"),
+    "units as a tensor": (with_layer(units={"tensor": "0.dense.bias"}), "in a configuration|missing"),
+    "a tensor of another kind in the configuration": (with_layer(units={"tensor": ["0"]}), "cannot be loaded"),
+    "a million numbers as a mean": (packed(
+        {**WORDS, "weights": [], "model": of("Sequential", name="s", layers=[
+            of("Normalization", mean={"tensor": "x"}, variance=1.0)])},
+        {"x": {"dtype": "F64", "shape": [10**6], "data_offsets": [0, 8 * 10**6]}}, bytes(8 * 10**6)),
+        r"it holds \(1000000,\) float64 in a configuration"),
     # The rest
     "a seed of 2^64": (changed(seed=2**64), "is no count"),
     "a seed of text": (changed(seed="0"), "is no count"),
