@@ -532,3 +532,18 @@ def test_ctrl_c_during_a_save_leaves_no_litter(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         network().save(tmp_path / "a.fastnn")
     assert os.listdir(tmp_path) == []
+
+
+# Files of releases
+
+
+def test_a_file_of_0_1_0_loads_and_trains_on():
+    """Made by 0.1.0: weights, moving moments, a schedule, slots; every later version must read it."""
+    model = models.load_model(pathlib.Path(__file__).parent / "golden" / "0.1.0.fastnn")
+    np.testing.assert_allclose(model.predict(X[:2]), [[0.34024, 0.316077, 0.343683], [0.303618, 0.425323, 0.271058]],
+                               atol=2e-6)
+    assert model.layers[1].name == "第一層"
+    assert (model.optimizer.iterations, model.optimizer.weight_decay, model._epochs) == (14, 0.001, 2)
+    assert model.optimizer.schedule.get_config()["initial_learning_rate"] == 0.01
+    fit(model, epochs=1)
+    np.testing.assert_allclose(model.evaluate(X, Y), [1.129386, 0.4], atol=1e-4)
