@@ -495,6 +495,35 @@ def test_a_file_that_may_not_grow(tmp_path):
     assert os.listdir(tmp_path) == ["a.fastnn"]
 
 
+FORBIDDEN = """
+import os, tempfile
+from fastnn import layers, models
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "a.fastnn")
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.save(path)
+    models.load_model(path)
+    os.chmod(path, 0)
+    os.chmod(folder, 0o555)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    for call in (model.save, models.load_model):
+        try:
+            call(path)
+        except PermissionError as error:
+            print(str(error).replace(folder, "folder"))
+    print(os.listdir(folder))
+    os.seteuid(os.getuid())
+    os.chmod(folder, 0o755)
+"""
+
+
+def test_a_folder_and_a_file_without_permission():
+    assert run_python(FORBIDDEN).splitlines() == [
+        "[Errno 13] Cannot save: Permission denied: 'folder/a.fastnn'",
+        "[Errno 13] Permission denied: 'folder/a.fastnn'", "['a.fastnn']"]
+
+
 KILLED = """
 import os, random, signal, sys, time
 from fastnn import layers, models
