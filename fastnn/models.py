@@ -1,6 +1,8 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
 import math
 
+import numpy as np
+
 from . import _core, inputs, saving
 from .batches import are_batches, parts
 from .layers import Input, Layer
@@ -145,7 +147,7 @@ class Sequential(Trainer):
         are called, with batches of batch_size.  verbose is accepted for Keras' sake and changes nothing.
         """
         if callbacks:
-            return self._predict_telling(x, batch_size, callbacks, out)
+            return self._predict_telling(x, batch_size, steps, callbacks, out)
         network = self._network or self._compiled_network()
         if self._plain and network.fits(x):
             return network.predict(x, out)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import inputs, losses, optimizers
-from .batches import Arrays, Batches, Mapped, Rows, are_batches
+from .batches import Arrays, Batches, Mapped, Rows, are_batches, parts
 from .callbacks import Callback, History, ProgressBar
 from .layers import BatchNormalization, Input, Normalization, Rescaling
 from .metrics import Metric
@@ -459,18 +459,23 @@ class Trainer:
         _tell(everyone, "on_test_end", logs)
         return logs
 
-    def _predict_telling(self, x, batch_size, extra, out):
+    def _predict_telling(self, x, batch_size, steps, extra, out):
         """predict() that calls hooks, for each batch where one is overridden."""
-        everyone, n = self._introduced(_checked(extra)), np.shape(x)[0]
-        step = batch_size or 32 if any(callback.wants("predict") for callback in everyone) else max(n, 1)
+        everyone = self._introduced(_checked(extra))
+        if are_batches(x) and not isinstance(x, (list, tuple)):
+            given = parts(x, steps)
+        else:
+            x = x if inputs.is_sparse(x) else np.asarray(x)
+            size = batch_size or 32 if any(callback.wants("predict") for callback in everyone) else max(x.shape[0], 1)
+            given = (x[first:first + size] for first in range(0, max(x.shape[0], 1), size))
         _tell(everyone, "on_predict_begin", {})
-        parts = []
-        for batch, first in enumerate(range(0, n, step)):
+        outputs = []
+        for batch, part in enumerate(given):
             _tell(everyone, "on_predict_batch_begin", batch, {})
-            parts.append(self.predict(x[first:first + step], out=None if out is None else out[first:first + step]))
-            _tell(everyone, "on_predict_batch_end", batch, {"outputs": parts[-1]})
+            outputs.append(self.predict(part))
+            _tell(everyone, "on_predict_batch_end", batch, {"outputs": outputs[-1]})
         _tell(everyone, "on_predict_end", {})
-        return np.concatenate(parts) if out is None else out
+        return np.concatenate(outputs, out=out)
 
     def _introduced(self, everyone, **params):
         """The callbacks, each told of the model and of `params`."""

@@ -565,6 +565,11 @@ def test_predict_calls_hooks_with_the_outputs_of_each_batch():
     np.testing.assert_array_equal(calls[4][2]["outputs"], model.predict(X[20:]))
     np.testing.assert_array_equal(out, model.predict(X))
     np.testing.assert_array_equal(model.predict(X, callbacks=[Callback()]), model.predict(X))
+    calls.clear()
+    batches = (X[first:first + 11] for first in (0, 11))
+    np.testing.assert_array_equal(model.predict(batches, callbacks=[recorder(hooks, calls)]), model.predict(X))
+    assert [call[0] for call in calls] == [hooks[0], hooks[1], hooks[2], hooks[1], hooks[2], hooks[3]]
+    assert model.predict(X[:0], callbacks=[Callback()]).shape == (0, 2)
 
 
 # Callbacks that write files

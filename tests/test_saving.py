@@ -100,15 +100,58 @@ def test_training_goes_on_in_a_new_process_as_if_never_interrupted(optimizer, tm
     assert printed.strip() == str({name: values[2:] for name, values in history.items()})
 
 
-def test_a_model_of_every_plain_layer():
-    model = models.Sequential([
-        layers.Input((2, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(4, use_bias=False, name="甲"),
-        layers.Activation("relu"), layers.Dense(2, "sigmoid", kernel_initializer="zeros", trainable=False)], "二")
-    loaded = saving.from_bytes(saving.to_bytes(model))
-    assert loaded.get_config() == model.get_config() and loaded.loss is None
-    x = np.arange(12.0, dtype="float32").reshape(2, 2, 3)
-    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
-    assert not loaded.layers[-1].trainable
+EVERY_LAYER = {
+    "Input": [], "Rescaling": [layers.Rescaling(0.5), layers.Dense(4), layers.Rescaling(2.0, 1.0)],
+    "Flatten": [layers.Reshape((2, 3)), layers.Flatten()], "Reshape": [layers.Reshape((3, -1)), layers.Reshape((6,))],
+    "Dense": [layers.Dense(4, use_bias=False, name="甲", trainable=False, kernel_initializer="zeros")],
+    "Activation": [layers.Activation("gelu")], "ReLU": [layers.ReLU(6.0, 0.1, 0.5)], "ELU": [layers.ELU(0.5)],
+    "LeakyReLU": [layers.LeakyReLU(0.2)], "Softmax": [layers.Softmax()],
+    "Dropout": [layers.Dropout(0.5), layers.Dense(5), layers.Dropout(0.25, seed=3)],
+    "BatchNormalization": [layers.Dense(4), layers.BatchNormalization(momentum=0.5, center=False)],
+    "LayerNormalization": [layers.LayerNormalization(gamma_regularizer="l2")],
+    "Normalization": [layers.Normalization(mean=np.linspace(-0.1, 0.3, 6), variance=np.geomspace(1, 1 / 3, 6))]}
+
+
+if hasattr(layers, "SparseDense"):
+    EVERY_LAYER["SparseDense"] = [layers.SparseDense(8, density=0.5, activation="relu"),
+                                  layers.SparseDense(5, mask=np.arange(40).reshape(8, 5) % 3 == 0)]
+
+
+def test_every_layer_is_listed_here():
+    assert set(EVERY_LAYER) == set(layers.LAYERS) - {"Lambda"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", EVERY_LAYER)
+def test_every_layer_is_saved_and_trains_on(kind, dtype):
+    """Before and after a training step, the model in its file is the one that was saved."""
+    def make():
+        utils.set_random_seed(2)
+        fresh = [layer.clone() for layer in EVERY_LAYER[kind]]
+        model = models.Sequential([layers.Input((6,), dtype=dtype), *fresh, layers.Dense(3, "softmax")], "二")
+        model.compile("adam", "categorical_crossentropy")
+        return model
+
+    model, twin = make(), make()
+    for _ in range(3):
+        model = saving.from_bytes(saving.to_bytes(model))
+        assert json.dumps(model.get_config()) == json.dumps(twin.get_config())
+        np.testing.assert_array_equal(model.predict(X), twin.predict(X))
+        fit(model)
+        fit(twin)
+        assert bits(model) == bits(twin)
+
+
+def test_long_parts_of_a_configuration_are_tensors(tmp_path):
+    """Moments of 100,000 features, which would not fit into the header, come back as they were."""
+    moments = np.random.default_rng(0).random((2, 100_000))
+    model = models.Sequential([layers.Normalization(mean=moments[0], variance=moments[1], input_shape=(100_000,)),
+                               layers.Dense(1)])
+    model.save(tmp_path / "a.fastnn")
+    loaded = models.load_model(tmp_path / "a.fastnn")
+    assert (loaded.layers[0].mean, loaded.layers[0].variance) == tuple(moments.tolist())
+    with safe_open(tmp_path / "a.fastnn", "np") as file:
+        assert sorted(file.keys()) == ["1.dense.bias", "1.dense.weight", "config.0", "config.1"]
 
 
 def test_weights_spared_from_decay_by_identity_are_spared_after_loading():
@@ -452,6 +495,35 @@ def test_a_file_that_may_not_grow(tmp_path):
     assert os.listdir(tmp_path) == ["a.fastnn"]
 
 
+FORBIDDEN = """
+import os, tempfile
+from fastnn import layers, models
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "a.fastnn")
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.save(path)
+    models.load_model(path)
+    os.chmod(path, 0)
+    os.chmod(folder, 0o555)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    for call in (model.save, models.load_model):
+        try:
+            call(path)
+        except PermissionError as error:
+            print(str(error).replace(folder, "folder"))
+    print(os.listdir(folder))
+    os.seteuid(os.getuid())
+    os.chmod(folder, 0o755)
+"""
+
+
+def test_a_folder_and_a_file_without_permission():
+    assert run_python(FORBIDDEN).splitlines() == [
+        "[Errno 13] Cannot save: Permission denied: 'folder/a.fastnn'",
+        "[Errno 13] Permission denied: 'folder/a.fastnn'", "['a.fastnn']"]
+
+
 KILLED = """
 import os, random, signal, sys, time
 from fastnn import layers, models
@@ -489,3 +561,18 @@ def test_ctrl_c_during_a_save_leaves_no_litter(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         network().save(tmp_path / "a.fastnn")
     assert os.listdir(tmp_path) == []
+
+
+# Files of releases
+
+
+def test_a_file_of_0_1_0_loads_and_trains_on():
+    """Made by 0.1.0: weights, moving moments, a schedule, slots; every later version must read it."""
+    model = models.load_model(pathlib.Path(__file__).parent / "golden" / "0.1.0.fastnn")
+    np.testing.assert_allclose(model.predict(X[:2]), [[0.34024, 0.316077, 0.343683], [0.303618, 0.425323, 0.271058]],
+                               atol=2e-6)
+    assert model.layers[1].name == "第一層"
+    assert (model.optimizer.iterations, model.optimizer.weight_decay, model._epochs) == (14, 0.001, 2)
+    assert model.optimizer.schedule.get_config()["initial_learning_rate"] == 0.01
+    fit(model, epochs=1)
+    np.testing.assert_allclose(model.evaluate(X, Y), [1.129386, 0.4], atol=1e-4)

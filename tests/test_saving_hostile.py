@@ -173,8 +173,9 @@ CASES = {
     "a weight that is a list": (changed(weights=[[]]), "cannot be loaded"),
     "a weight less": (changed(weights=WORDS["weights"][:3]), r"holds no \(1,\) for layer 'dense_1'"),
     "units that do not fit": (with_layer(units=5), r"needs \(3, 5\) float32, the file has \(3, 2\)"),
-    "units that fill the memory": (with_layer(units=10**9), r"needs \(3, 1000000000\) float32"),
-    "units beyond all memory": (with_layer(units=10**30), "needs"),
+    "units that fill the memory": (with_layer(units=10**9), "layer 0 takes or gives too many numbers for a file of"),
+    "units beyond all memory": (with_layer(units=10**30), "too many numbers"),
+    "units for which a weight is missing": (with_layer(units=10**5), r"needs \(3, 100000\) float32"),
     "units as text": (with_layer(units="2"), "units must be an integer"),
     "units true": (with_layer(units=True), "units must be an integer"),
     "no units": (with_layer(drop=["units"]), "units"),
@@ -200,8 +201,20 @@ CASES = {
     "a model within a model": (with_layers([WORDS["model"]]), "layer 0 is 'Sequential'"),
     "another kind of model": (changed(model={**WORDS["model"], "class_name": "Model"}), "not describe a Sequential"),
     "a model that is a path": (changed(model="https://example.com/model.keras"), "does not describe a Sequential"),
-    "an input that fills the memory": (with_layers([of("Input", shape=[2**30, 2**30])]), "outputs of shape"),
+    "an input that fills the memory": (with_layers([of("Input", shape=[2**30, 2**30])]), "too many numbers"),
+    "moments that fill the memory": (with_layers([of("Normalization", input_shape=[10**6], mean=0.0, variance=1.0)]),
+                                     "too many numbers"),
+    "moments that fill it together": (with_layers([of("Normalization", input_shape=[10**4], mean=0.0, variance=1.0)]
+                                                  + [of("Normalization", mean=0.0, variance=1.0)] * 900),
+                                      "layer 52 takes or gives too many numbers"),
     "an input beyond all memory": (with_layers([of("Flatten", input_shape=[10**30, 10**30])]), "cannot be loaded"),
+    "units as a tensor": (with_layer(units={"tensor": "0.dense.bias"}), "in a configuration|missing"),
+    "a tensor of another kind in the configuration": (with_layer(units={"tensor": ["0"]}), "cannot be loaded"),
+    "a million numbers as a mean": (packed(
+        {**WORDS, "weights": [], "model": of("Sequential", name="s", layers=[
+            of("Normalization", mean={"tensor": "x"}, variance=1.0)])},
+        {"x": {"dtype": "F64", "shape": [10**6], "data_offsets": [0, 8 * 10**6]}}, bytes(8 * 10**6)),
+        r"it holds \(1000000,\) float64 in a configuration"),
     # The rest
     "a seed of 2^64": (changed(seed=2**64), "is no count"),
     "a seed of text": (changed(seed="0"), "is no count"),

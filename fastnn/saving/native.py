@@ -4,6 +4,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..utils import constructor_words
+from .attached import attached, detached
 from .container import pack, unpack
 from .files import FormatError
 
@@ -17,7 +18,7 @@ def write(model, include_optimizer=True):
 
     compiled = plain.compile_config(model) if include_optimizer else None
     words, tensors = _state(model, compiled is not None)
-    return pack({"model": plain.model_config(model), "compile": compiled, **words}, tensors)
+    return pack({"model": detached(plain.model_config(model), tensors), "compile": compiled, **words}, tensors)
 
 
 def write_weights(model):
@@ -101,7 +102,7 @@ def read(data, source, compile=True):
                           "model.load_weights(...).")
     with _blame(source):
         arrays = _taken(tensors, words["weights"])
-        model = plain.model_from(words["model"], _seed(words), arrays)
+        model = plain.model_from(attached(words["model"], tensors), _seed(words), arrays, len(data))
         if [w.shape for w in model.weights] != [a.shape for a in arrays]:
             raise ValueError(f"it holds {len(arrays)} weights, the layers have {len(model.weights)}")
         model._epochs = _count(words["epochs"])

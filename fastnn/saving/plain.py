@@ -9,7 +9,7 @@ from ..layers.base import stored
 from ..utils import Configured, described
 
 MOST_LAYERS = 1000
-MOST_ELEMENTS = 2**48       # of one sample, anywhere in a model
+MOST_ELEMENTS = 2**20       # of one sample in all layers together, unless the file has more bytes
 
 
 def model_config(model):
@@ -55,23 +55,28 @@ def plain(value, where):
                     "build the model with its code.")
 
 
-def model_from(config, seed=None, arrays=None):
+def model_from(config, seed=None, arrays=None, size=0):
     """A model from what model_config() gave.
 
-    arrays: the parameters layer by layer, checked against the shapes before memory is taken; by default new random
-    ones.  Raises ValueError, TypeError, KeyError or AttributeError for data that model_config() does not give.
+    arrays: the parameters layer by layer, from a file of `size` bytes, checked against the shapes before memory is
+    taken; by default new random ones.  Raises ValueError, TypeError, KeyError or AttributeError for data that
+    model_config() does not give.
     """
     config = of_class(config, "Sequential")
     if not isinstance(listed := config["layers"], list) or len(listed) > MOST_LAYERS:
         raise ValueError(f"a model's layers must be a list of at most {MOST_LAYERS}")
     model = models.Sequential(name=text(config["name"]))
     model._seed = seed
-    token = stored.set(None if arrays is None else _Taker(arrays))
+    token, room = stored.set(None if arrays is None else _Taker(arrays)), max(MOST_ELEMENTS, size)
     try:
         for i, layer in enumerate(listed):
-            model.add(_layer(layer, i))
-            if math.prod(model.layers[-1].output_shape or ()) > MOST_ELEMENTS:
-                raise ValueError(f"layer {i} has outputs of shape {model.layers[-1].output_shape}")
+            layer = _layer(layer, i)
+            before = model.layers[-1].output_shape if model.layers else layer.input_shape
+            if before is not None:
+                room -= math.prod(before) + math.prod(layer.shape_after(before))
+            if room < 0:
+                raise ValueError(f"layer {i} takes or gives too many numbers for a file of {size} bytes")
+            model.add(layer)
     finally:
         stored.reset(token)
     return model
