@@ -12,7 +12,7 @@ from setuptools.errors import CompileError
 COMMON = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fwrapv", "-fvisibility=hidden", "-pthread",
           "-fno-asynchronous-unwind-tables"]
 X86 = {
-    "baseline": ["-Os"],
+    "baseline": ["-Os"],         # for CPUs of before 2013: 120 KB less than -O2, 5 to 15 % slower
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
 }

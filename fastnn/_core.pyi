@@ -93,7 +93,30 @@ class Stage:
     def keep_gradients(self) -> None: ...
 
 class Activation(Stage):
-    def __init__(self, units: int, activation: str, dtype: str, axis: int | None = None) -> None: ...
+    def __init__(
+        self, units: int, activation: str, dtype: str, axis: int | None = None, numbers: tuple[float, ...] = ()
+    ) -> None: ...
+
+class Dropout(Stage):
+    def __init__(self, units: int, rate: float, dtype: str, seed: int | None = None) -> None: ...
+
+class BatchNormalization(Stage):
+    def __init__(
+        self,
+        inputs: int,
+        dtype: str,
+        gamma: Array | None,
+        beta: Array | None,
+        moving_mean: Array,
+        moving_variance: Array,
+        epsilon: float,
+        momentum: float | None = None,
+    ) -> None: ...
+
+class LayerNormalization(Stage):
+    def __init__(
+        self, inputs: int, cols: int, dtype: str, gamma: Array | None, beta: Array | None, epsilon: float
+    ) -> None: ...
 
 class Dense(Stage):
     def __init__(self, weight: Array, bias: Array | None, activation: str) -> None: ...

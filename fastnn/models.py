@@ -1,5 +1,6 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
 import math
+import re
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Sequential(Trainer):
         if self.layers and before and layer.input_shape and not layer.built and layer.input_shape != before:
             raise ValueError(f"The layer expects inputs of shape {layer.input_shape}, but the layer before gives "
                              f"{before}.")
-        kind = type(layer).__name__.lower()
+        kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()      # as Keras: batch_normalization
         count = sum(type(other) is type(layer) for other in self.layers)
         layer.name = layer.name or (f"{kind}_{count}" if count else kind)
         if before:

@@ -401,3 +401,31 @@ def normal(n, truncated, key):
     u = [((bits >> 12) + 0.5) / 2**52 for bits in splitmix64(key, n)]
     found = [normal_quantile(low + (1 - 2 * low) * each) for each in u]
     return [min(max(x, -2.0), 2.0) for x in found] if truncated else found
+
+
+def dropout_keeps(n, rate, seed, number, step):
+    """Whether each of n numbers passes the dropout that is stage `number`, from a 32-bit hash of its place."""
+    at, low = random_key(seed, 65536 + number, step), 2**32 - 1
+    kept = []
+    for x in range(n):
+        x = (x * 0x9E3779B9 + (at & low)) & low
+        x = (x ^ x >> 16) * 0x7FEB352D & low
+        x = (x ^ x >> 15) + (at >> 32) & low
+        x = (x ^ x >> 13) * 0x846CA68B & low
+        kept.append(x ^ x >> 16 >= int(rate * 2**32))
+    return np.array(kept)
+
+
+# normalization: x (B, C), the others (C,)
+
+
+def batch_normalization(x, gamma, beta, mean=None, variance=None, epsilon=1e-3):
+    """By the moments given, or else by those of x."""
+    mean = x.mean(axis=0) if mean is None else mean
+    variance = x.var(axis=0) if variance is None else variance
+    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
+
+
+def layer_normalization(x, gamma, beta, epsilon=1e-3):
+    x = x - x.mean(axis=1, keepdims=True)
+    return x / np.sqrt((x * x).mean(axis=1, keepdims=True) + epsilon) * gamma + beta

@@ -256,6 +256,29 @@ def gathering(source, scale=1.0):
     return Kernel(call, twin, "p", ulps(0.5))
 
 
+def dropping(x):
+    """Of a first stage, which reads x where it is."""
+    size, dtype = x.shape[1], x.dtype.name
+    network = _core.Network([_core.Dropout(size, 0.3, dtype), _core.Activation(size, "linear", dtype)], "mse")
+    network.seed = 5
+    network.run(x, x, None, 0, 1, len(x), np.zeros(1), None, True, step=7)
+    return network.outputs()[0]
+
+
+def batch_normalized(x, gamma, beta, mean, variance):
+    stage = _core.BatchNormalization(x.shape[1], x.dtype.name, gamma, beta, mean, paged(np.abs(variance)), 1e-3, 0.9)
+    return _core.Network([stage]).predict(x, unset(x.shape, x.dtype))
+
+
+def layer_normalized(x, gamma, beta):
+    stage = _core.LayerNormalization(x.shape[1], x.shape[1], x.dtype.name, gamma, beta, 1e-3)
+    return _core.Network([stage]).predict(x, unset(x.shape, x.dtype))
+
+
+def scaled_by(x, factor):
+    return np.where(reference.dropout_keeps(x.size, 0.3, 5, 0, 7).reshape(x.shape), x * factor, 0)
+
+
 ULPS = {"relu": 0, "exp": 1, "log": 1, "tanh": 2, "sigmoid": 2}  # N7 promises 2; exp and log are measured below 0.9
 MATRIX = {  # results of the shape of x; any shape, also without elements
     **{name: Kernel(into(getattr(_core, name)), getattr(reference, name), "p" if name == "log" else "x", ulps(limit))
@@ -278,6 +301,11 @@ STAGED = {  # reached through a network or by rows: at least one row and one col
     **{name: match(name) for name in ("binary_accuracy", "categorical_accuracy")},
     **{f"gather {source}": gathering(source) for source in ("uint8", "float32", "float64")},
     "gather uint8 / 255": gathering("uint8", 1 / 255),
+    "dropout": Kernel(dropping, lambda x: scaled_by(x, 1 / 0.7), "x", ulps(1)),
+    "batch normalization": Kernel(
+        batch_normalized, lambda x, gamma, beta, mean, variance:
+        reference.batch_normalization(x, gamma, beta, mean, np.abs(variance)), "xrrrr", to_the_largest),
+    "layer normalization": Kernel(layer_normalized, reference.layer_normalization, "xrr", to_the_largest),
 }
 KERNELS = MATRIX | STAGED
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 97, 4095, 4096, 4097]
