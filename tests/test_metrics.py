@@ -145,7 +145,8 @@ def test_a_metric_of_ones_own_class():
     assert found["largest"] == found["again"] == pytest.approx(m.predict(X).max())
 
 
-@pytest.mark.parametrize("metric", ["precision", metrics.F1Score(), metrics.R2Score(), metrics.AUC()], ids=str)
+@pytest.mark.parametrize("metric", ["precision", metrics.F1Score(), metrics.R2Score(), metrics.AUC()],
+                         ids=lambda metric: getattr(metric, "name", metric))
 def test_labels_where_rows_are_needed_are_refused_before_training(metric):
     m = model([metric], "sparse_categorical_crossentropy")
     before = m.get_weights()

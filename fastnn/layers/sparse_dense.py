@@ -204,11 +204,16 @@ def packed(inputs, start, index):
 
 
 def read_mask(mask):
-    """Shape and gaps from what get_config() gave."""
+    """Shape and gaps from what get_config() gave; a file may hold the gaps as an array."""
     try:
         inputs, units = (whole_number("shape", length, 1) for length in mask["shape"])
-        return (inputs, units), np.frombuffer(base64.b64decode(mask["gaps"], validate=True), "uint8")
-    except (KeyError, TypeError, ValueError) as error:
+        gaps = mask["gaps"]
+        if isinstance(gaps, str):
+            gaps = np.frombuffer(base64.b64decode(gaps, validate=True), "uint8")
+        if gaps.ndim != 1 or gaps.dtype != np.uint8:
+            raise ValueError("gaps must be bytes")
+        return (inputs, units), gaps
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"SparseDense: mask is not what get_config() gives: {error}.") from error
 
 
