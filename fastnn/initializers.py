@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from . import _core
-from .utils import Configured, look_up, made, next_model_seed, whole_number
+from .utils import Configured, made, next_model_seed, whole_number
 
 TRUNCATED_DEVIATION = 0.87962566103423978      # of a normal variable of deviation 1 that is within [-2, 2]
 
@@ -50,6 +50,12 @@ class Initializer(Configured):
             bound = "" if least == -math.inf else f", {least:g} or more"
             raise ValueError(f"{type(self).__name__}: {word} must be a finite number{bound}, received {value!r}.")
         return float(value)
+
+    def one_of(self, word, value, words):
+        """value, or an error unless it is one of words."""
+        if value not in words:
+            raise ValueError(f"{type(self).__name__}: {word} must be one of {', '.join(words)}, received {value!r}.")
+        return value
 
     def seeded(self, seed):
         """seed as an int or None."""
@@ -134,9 +140,9 @@ class VarianceScaling(Initializer):
         self.scale, self.seed = self.number("scale", scale, 0), self.seeded(seed)
         if not self.scale:
             raise ValueError(f"{type(self).__name__}: scale must be above 0, received {scale!r}.")
-        self.mode = look_up("mode", mode, {word: word for word in ("fan_in", "fan_out", "fan_avg")})
-        self.distribution = look_up("distribution", "truncated_normal" if distribution == "normal" else distribution,
-                                    {word: word for word in ("uniform", "truncated_normal", "untruncated_normal")})
+        self.mode = self.one_of("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        chosen = "truncated_normal" if distribution == "normal" else distribution
+        self.distribution = self.one_of("distribution", chosen, ("uniform", "truncated_normal", "untruncated_normal"))
 
     def values(self, shape, seed, stream):
         inputs, units = fans(shape)
@@ -156,9 +162,6 @@ class _Scaled(VarianceScaling):
 
     def __init__(self, seed=None):
         super().__init__(*self.fixed, seed)
-
-    def get_config(self):
-        return {"seed": self.seed}
 
 
 class GlorotUniform(_Scaled):

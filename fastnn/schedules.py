@@ -1,14 +1,17 @@
 """Schedules: learning rates as functions of the step, in Keras' words.
 
 Also reachable as fastnn.optimizers.schedules.  A schedule is given as an optimizer's learning_rate; the rate of a step
-depends on its number alone, so training that is resumed takes the same rates.  Computed in float64, with the kernels'
-exp and log: the same bits on every machine.
+depends on its number alone, so training that is resumed takes the same rates.  Computed in float64 by sums,
+products and quotients alone: the same bits on every machine.
 """
 import math
 import numbers
+from functools import lru_cache
 
-from . import _core
 from .utils import Configured, made
+
+LOG_2 = 0.6931471805599453
+LOG_2_NEAR, LOG_2_REST = 0.6931471803691238, 1.9082149292705877e-10    # log(2) in two parts, the first short
 
 
 class LearningRateSchedule(Configured):
@@ -156,7 +159,24 @@ def power(base, exponent):
     """base ** exponent for both >= 0, exact where that is plain to see."""
     if exponent in (0, 1) or base in (0, 1):
         return float(base if exponent else 1)
-    return float(_core.exp(exponent * float(_core.log(float(base)))))
+    x = exponent * logarithm(base)
+    if x < -700:
+        return 0.0
+    n = round(x / LOG_2)
+    r, total = x - n * LOG_2_NEAR - n * LOG_2_REST, 1.0
+    for i in range(14, 0, -1):
+        total = 1 + total * r / i
+    return math.ldexp(total, n)
+
+
+@lru_cache(64)
+def logarithm(x):
+    """log(x) for x > 0: of mantissa and exponent, 2 artanh((m - 1) / (m + 1))."""
+    mantissa, exponent = math.frexp(x)
+    s, total = (mantissa - 1) / (mantissa + 1), 0.0
+    for i in range(35, 0, -2):
+        total = total * (s * s) + 1 / i
+    return exponent * LOG_2 + 2 * s * total
 
 
 def half_cosine(x):

@@ -511,8 +511,7 @@ cdef class Network:
                     if whole:
                         self.step_by_norm(rule, &numbers)
                     rule.step += 1
-                if penalty:
-                    penalty = self.penalty()
+                penalty = self.penalty()
             first += 1
             PyErr_CheckSignals()
             if fastnn_seconds() > until:

@@ -262,8 +262,18 @@ def test_the_reported_loss_has_the_penalty_of_the_weights_before_each_step():
     assert penal.fit(x, y, batch_size=32, verbose=0).history["loss"] == [pytest.approx(after, rel=1e-6)]
 
 
-@pytest.mark.parametrize("make", [RULES[0], RULES[5]], ids=["fused", "adam"])
-def test_penalized_gradients_equal_finite_differences(make):
+def test_a_penalty_that_begins_at_zero_is_counted_when_it_grows():
+    x, y = samples(32)
+    model = network(optimizers.SGD(0.1), kernel_initializer="zeros", kernel_regularizer="l2")
+    model.set_weights([w + (w.ndim == 1) for w in model.get_weights()])
+    whole = model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history["loss"][0]
+    again = network(optimizers.SGD(0.1), kernel_initializer="zeros", kernel_regularizer="l2")
+    again.set_weights([w + (w.ndim == 1) for w in again.get_weights()])
+    steps = [again.train_on_batch(x[at:at + 8], y[at:at + 8]) for at in range(0, 32, 8)]
+    assert whole == pytest.approx(np.mean(steps), rel=1e-12) and digest(model) == digest(again)
+
+
+def test_penalized_gradients_equal_finite_differences():
     x, y = samples(20, dtype="float64")
     seen = []
 
