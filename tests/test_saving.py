@@ -349,7 +349,7 @@ def shared():
 
 @pytest.mark.parametrize(("make", "exception", "message"), [
     (with_lambda, TypeError, r"Layer 'lambda' is a Python function .* Save the weights alone with save_weights\(\)"),
-    (lambda: compiled(layer=OwnLayer(3, input_shape=(6,))), TypeError, "layer 'ownlayer' is or holds a OwnLayer"),
+    (lambda: compiled(layer=OwnLayer(3, input_shape=(6,))), TypeError, "layer 'own_layer' is or holds a OwnLayer"),
     (lambda: compiled(optimizer=OwnSGD()), TypeError, r"the optimizer is or holds a OwnSGD, .* save_weights\(\)"),
     (lambda: compiled(loss=OwnLoss()), TypeError, "the loss is or holds a OwnLoss"),
     (lambda: compiled(layer=layers.Dense(3, input_shape=(6,), kernel_initializer=lambda shape, *_: np.ones(shape))),
