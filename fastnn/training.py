@@ -258,8 +258,10 @@ class Trainer:
     def _train(self, rows, order, batch_size, first, last, totals, epoch=0, done=0):
         """Batches first .. last - 1, or as many as a tenth of a second holds; returns the number reached."""
         rule, self._network.seed = self.optimizer.rule(), self._seed or 0
+        moments = []                            # which the pass moves, before an optimizer in Python may raise
         if rule is None:
             last = first + 1
+            moments = [(w, w.copy()) for layer, _ in self._stages for w in layer.non_trainable_weights]
         try:
             reached, finite = self._run(rows, order, batch_size, first, last, totals, rule, True,
                                         SECONDS_BETWEEN_REPORTS, self.optimizer.iterations)
@@ -270,8 +272,13 @@ class Trainer:
             raise NotFinite(self._blame(epoch, done + reached - first), done + reached - first)
         if rule is None:
             moved = [stage for stage in self._learners() if not stage.frozen]
-            self.optimizer.apply([g for stage in moved for g in stage.gradients],
-                                 [w for stage in moved for w in stage.learned()])
+            try:
+                self.optimizer.apply([g for stage in moved for g in stage.gradients],
+                                     [w for stage in moved for w in stage.learned()])
+            except BaseException:
+                for weight, before in moments:
+                    weight[...] = before
+                raise
         return reached
 
     def _run(self, rows, order, batch_size, first, last, totals, *training):

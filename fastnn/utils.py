@@ -84,7 +84,7 @@ def as_list(value):
 def look_up(kind, name, table):
     """table[name], or a ValueError that names the nearest spelling and all there is."""
     if isinstance(name, str):
-        classes = {getattr(thing, "__name__", name).lower(): thing for name, thing in table.items()}
+        classes = {getattr(thing, "__name__", word).lower(): thing for word, thing in table.items()}
         found = table.get(name.lower()) or classes.get(name.lower())
         if found:
             return found

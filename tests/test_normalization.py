@@ -138,6 +138,18 @@ def test_a_loss_that_is_not_finite_leaves_the_moments():
     assert not model.layers[0].moving_mean.any() and (model.layers[0].moving_variance == 1).all()
 
 
+def test_an_optimizer_in_python_that_raises_leaves_the_moments():
+    class Broken(optimizers.Optimizer):
+        def update_step(self, gradient, weight, slots):
+            raise KeyError("broken")
+
+    model = models.Sequential([BatchNormalization(input_shape=(3,)), Dense(1)])
+    model.compile(Broken(0.1), "mse")
+    with pytest.raises(KeyError, match="broken"):
+        model.fit(np.ones((4, 3)), np.ones(4), verbose=0)
+    assert not model.layers[0].moving_mean.any() and (model.layers[0].moving_variance == 1).all()
+
+
 def test_words_and_weights():
     layer = BatchNormalization(input_shape=(3,))
     layer.build((3,))
