@@ -4,8 +4,8 @@ from importlib import import_module
 
 from .files import FormatError, as_path, mapped, write_whole
 
-MODELS = {".fastnn": "native"}          # by suffix, the module here with write(model, include_optimizer) and read(...)
-WEIGHTS = {".fastnn": "native"}         # with write_weights(model) and read_weights(model, data, source)
+MODELS = {".fastnn": "native", ".keras": "keras_files", ".h5": "keras_h5"}
+WEIGHTS = {".fastnn": "native", ".weights.h5": "keras_files"}
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):

@@ -1,0 +1,298 @@
+"""Keras' files .keras and .weights.h5: a zip archive of the architecture as JSON and of HDF5 with the weights."""
+import json
+from contextlib import contextmanager
+
+import numpy as np
+
+from .. import layers, models
+from ..layers.base import stored
+from . import archive, hdf5, keras_words
+from .container import MOST_VALUES, _parsed, _values
+from .files import FormatError
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+MOST_TEXT = 2**21           # bytes of a configuration
+MOST_LAYERS = 1000
+WHOLE = ("i4", "i8", "u4", "u8")
+REALS = ("f4", "f8")
+
+
+@contextmanager
+def blame(source):
+    """What is wrong with the contents of a file is a FormatError that names it."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise FormatError(f"{source} cannot be loaded: {str(error).rstrip('.')}.") from error
+
+
+def write(model, include_optimizer=True):
+    """The bytes of a .keras file of the whole model, which Keras 3 loads and trains on."""
+    import time
+
+    config = model_config(model)
+    compiled = keras_words.compile_config(model) if include_optimizer else None
+    if compiled:
+        config["compile_config"] = compiled
+    metadata = {"keras_version": "3.0.0", "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}
+    return archive.packed({"metadata.json": json.dumps(metadata), CONFIG: json.dumps(config, allow_nan=False),
+                           WEIGHTS: _weights(model, compiled is not None)})
+
+
+def write_weights(model):
+    """The bytes of a .weights.h5 file, with the optimizer's state if the model is compiled, as Keras has it."""
+    return _weights(model, model.loss is not None)
+
+
+def model_config(model):
+    """The architecture as config.json has it."""
+    if not model.built:
+        raise ValueError("A model is saved for Keras once it is built: give its first layer input_shape=, or call "
+                         "fit(x, y) first.")
+    shape = [None, *model.layers[0].input_shape]
+    config = [keras_words.layer_config(layer) for layer in model.layers]
+    if not isinstance(model.layers[0], layers.Input):
+        config.insert(0, keras_words.input_config(shape[1:], model.dtype))
+    return {"module": "keras", "class_name": "Sequential", "registered_name": None,
+            "config": {"name": model.name, "trainable": True, "dtype": model.dtype, "layers": config,
+                       "build_input_shape": shape},
+            "build_config": {"input_shape": shape}}
+
+
+def _weights(model, with_optimizer):
+    def fill(file):
+        for layer, name in zip(model.layers, _groups(model.layers), strict=True):
+            if not isinstance(layer, layers.Input):
+                _fill(file, f"layers/{name}/vars", layer.name, layer.weights)
+        if with_optimizer:
+            _fill(file, "optimizer/vars", model.optimizer.name, _optimizer_variables(model.optimizer, model.weights))
+        file.create_group("vars")
+
+    return hdf5.written(fill)
+
+
+def _fill(file, path, name, arrays):
+    group = file.create_group(path)
+    group.attrs["name"] = name
+    for i, array in enumerate(arrays):
+        group.create_dataset(str(i), data=array)
+
+
+def _groups(model_layers):
+    """The group of each layer's weights: the class's name, with a number from the second layer of a class on."""
+    names, seen = [], {}
+    for layer in model_layers:
+        name = keras_words.snake_case(type(layer).__name__)
+        seen[name] = seen.get(name, -1) + 1
+        names.append(f"{name}_{seen[name]}" if seen[name] else name)
+    return names
+
+
+def _optimizer_variables(optimizer, weights):
+    """The step, the learning rate, then for each weight its slots."""
+    slots = optimizer.slots or [[optimizer.first_slot(w) for _ in optimizer.slot_names] for w in weights]
+    return [np.int32(optimizer.iterations), np.float32(optimizer.learning_rate), *(s for row in slots for s in row)]
+
+
+# Reading
+
+def read(data, source, compile=True):
+    """A model from the bytes of a .keras file: a Sequential, or a Functional whose layers are one chain."""
+    with blame(source):
+        files = archive.entries(data)
+        if files.keys() != {"metadata.json", CONFIG, WEIGHTS}:
+            raise FormatError(f"it holds {', '.join(sorted(files)) or 'nothing'}, but a .keras file of a model that "
+                              f"fastnn can read holds metadata.json, {CONFIG} and {WEIGHTS}")
+        config = parsed(files[CONFIG])
+        with hdf5.opened(files[WEIGHTS]) as file:
+            model = model_from(config, Weights(file))
+            if compile and config.get("compile_config"):
+                compile_from(model, config["compile_config"])
+                if "optimizer" in file.names():
+                    set_optimizer(model, *optimizer_state(file.at("optimizer/vars")))
+    return model
+
+
+def read_weights(model, data, source):
+    """The weights of a .weights.h5 file into a model that is built, and the optimizer's state if there is one."""
+    with blame(source), hdf5.opened(data) as file:
+        weights = Weights(file)
+        given = []
+        for layer in model.layers:
+            weights.begin(layer)
+            given += [weights(layer.name, w.shape, w.dtype.name) for w in layer.weights]
+            weights.end(layer)
+        weights.finish()
+        if model.loss is not None and "optimizer" in file.names():
+            set_optimizer(model, *optimizer_state(file.at("optimizer/vars")))
+    model.set_weights(given)
+
+
+def parsed(text):
+    """The configuration that JSON text of limited size describes."""
+    text = bytes(text) if len(text) <= MOST_TEXT else b""
+    if not text or _values(text) > MOST_VALUES:
+        raise FormatError(f"its configuration is empty or has more than {MOST_TEXT} bytes or {MOST_VALUES} values")
+    config = _parsed(text)
+    if not isinstance(config, dict):
+        raise FormatError("its configuration describes no model")
+    return config
+
+
+class Weights:
+    """Gives each layer, as it is built, the arrays of its group in a file of Keras 3."""
+
+    def __init__(self, file):
+        roots = [name for name in ("layers", "_layer_checkpoint_dependencies") if name in file.names()]
+        self.root = file.at(roots[0]) if roots else None        # the second is that of Keras 2.12
+        self.seen = []
+        self.group, self.taken = "", 0
+
+    def begin(self, layer):
+        self.seen.append(layer)
+        self.group, self.taken = f"{_groups(self.seen)[-1]}/vars", 0
+
+    def __call__(self, name, shape, dtype):
+        if self.root is None:
+            raise FormatError("it has no group of layers")
+        array = self.root.array(f"{self.group}/{self.taken}", shape, (np.dtype(dtype).str[1:],))
+        self.taken += 1
+        return array
+
+    def end(self, layer):
+        """Nothing of the layer may be left over."""
+        known = self.root.names() if self.root else []
+        count = len(self.root.at(self.group).names()) if self.group.split("/")[0] in known else 0
+        if count != self.taken:
+            raise FormatError(f"layer {layer.name!r} has {self.taken} arrays, its group in the file {count}")
+
+    def finish(self):
+        """Nor any layer."""
+        extra = {name for name in (self.root.names() if self.root else []) if not name.startswith("input_layer")}
+        if extra := extra - set(_groups(self.seen)):
+            raise FormatError(f"it holds weights of layers that the model does not have: {', '.join(sorted(extra))}")
+
+
+def model_from(config, weights):
+    """The Sequential that Keras describes, its layers built from `weights` one after the other."""
+    kind, words = keras_words._class_of(config, "the model")
+    if kind not in ("Sequential", "Functional", "Model"):
+        raise FormatError(f"its model is a {kind!r:.60}, fastnn reads Sequential, and Functional with layers in one "
+                          "chain")
+    listed = words.get("layers")
+    if not isinstance(listed, list) or not 0 < len(listed) <= MOST_LAYERS:
+        raise FormatError(f"its model has no list of up to {MOST_LAYERS} layers")
+    listed = listed if kind == "Sequential" else chain(words, listed)
+    model = models.Sequential(name=keras_words._text(words.get("name"), "the model"))
+    shape = words.get("build_input_shape")
+    shape = keras_words._batch_shape(shape, "the model") if shape else None
+    position = 0
+    for entry in listed:
+        layer = keras_words.layer_from(entry, position + 1)
+        if isinstance(layer, layers.Input) and not model.layers and len(listed) > 1:
+            shape = layer.input_shape           # goes to the first layer that computes, as Keras counts them
+            continue
+        layer.input_shape = layer.input_shape or (None if model.layers else shape)
+        _add(model, layer, weights, position := position + 1)
+    if not model.built:
+        raise FormatError("its model was saved before it knew its input")
+    weights.finish()
+    return model
+
+
+def _add(model, layer, weights, position):
+    weights.begin(layer)
+    token = stored.set(weights)
+    try:
+        model.add(layer)
+    except FormatError as error:
+        raise FormatError(f"layer {position} ({layer.name!r:.60}, {type(layer).__name__}): {error}") from error
+    finally:
+        stored.reset(token)
+    weights.end(layer)
+
+
+def chain(words, listed):
+    """The layers of a Functional model from input to output, if each takes only what the one before gives."""
+    after = {}
+    for entry in listed:
+        name, before = keras_words._text(entry.get("name"), "a layer"), _inbound(entry)
+        if len(before) > 1 or before and before[0] in after or not before and None in after:
+            raise FormatError(f"layer {name!r:.60} joins, or shares, or is a second input: fastnn reads layers in one "
+                              "chain")
+        after[before[0] if before else None] = entry
+    ordered, name = [], None
+    while name in after:
+        ordered.append(after.pop(name))
+        name = ordered[-1]["name"]
+    outputs = words.get("output_layers")
+    if after or outputs not in ([name, 0, 0], [[name, 0, 0]]):
+        raise FormatError("its model has branches, several outputs or nodes that are not used: fastnn reads layers in "
+                          "one chain")
+    return ordered
+
+
+def _inbound(entry):
+    """The names of the layers whose outputs a layer takes."""
+    found, todo = [], [entry.get("inbound_nodes")]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            todo += [node["config"].get("keras_history")] if node.get("class_name") == "__keras_tensor__" else \
+                node.values()
+        elif isinstance(node, list):
+            if node and isinstance(node[0], str):
+                found.append(node[0])
+            else:
+                todo += node
+    return found
+
+
+# Training
+
+def compile_from(model, config):
+    """Compile a model as Keras has written down; FormatError for what fastnn does not have."""
+    if not isinstance(config, dict):
+        raise FormatError("its compile_config is not a dictionary")
+    for word in ("loss_weights", "weighted_metrics"):
+        if config.get(word) not in (None, [], [None]):
+            raise FormatError(f"it was compiled with {word}={config[word]!r:.60}, which fastnn does not have. Load it "
+                              "with compile=False")
+    try:
+        model.compile(keras_words.optimizer_from(config.get("optimizer")), keras_words.loss_from(config.get("loss")),
+                      keras_words.metrics_from(config.get("metrics")))
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"it was compiled with what fastnn does not have: {error}. Load it with compile=False") \
+            from error
+    rate = model.optimizer.learning_rate
+    if isinstance(rate, float) and rate == np.float32(rate):        # 0.001 comes back as 0.0010000000474974513
+        model.optimizer.learning_rate = float(str(np.float32(rate)))
+
+
+def optimizer_state(group):
+    """How many arrays a group of Keras 3 holds, and how to take one of them."""
+    return len(group.names()), lambda i, shape, kinds: group.array(str(i), shape, kinds)
+
+
+def set_optimizer(model, count, take):
+    """The step and slots from an optimizer's variables in Keras' order; a warning where there is another number."""
+    import warnings
+
+    optimizer, weights = model.optimizer, model.weights
+    slots = len(optimizer.slot_names)
+    first = 2
+    if count == first:                      # not trained yet
+        optimizer.iterations = int(take(0, (), WHOLE))
+        return
+    if count != first + slots * len(weights):
+        warnings.warn(f"The file has {count} variables of an optimizer, and {type(optimizer).__name__} "
+                      f"{first + slots * len(weights)}: its state is not loaded, training starts anew.", stacklevel=5)
+        return
+    step = int(take(0, (), WHOLE))
+    given = [[take(first + i * slots + j, w.shape, (w.dtype.str[1:],)) for j in range(slots)]
+             for i, w in enumerate(weights)]
+    optimizer.build(weights)
+    for row, arrays in zip(optimizer.slots, given, strict=True):
+        for slot, array in zip(row, arrays, strict=True):
+            slot[...] = array
+    optimizer.iterations = step
