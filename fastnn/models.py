@@ -174,6 +174,10 @@ class Sequential(Trainer):
         """Overwrite the weights with those of a file: see saving.load_weights."""
         saving.load_weights(self, filepath)
 
+    def export(self, filepath, overwrite=True):
+        """Write the model for other programs to predict with, as .c or .onnx: see saving.export_model."""
+        saving.export_model(self, filepath, overwrite)
+
     def to_json(self, **options):
         """The architecture as JSON text, for model_from_json(); options are those of json.dumps."""
         from .saving.plain import to_json

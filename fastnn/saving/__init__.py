@@ -6,6 +6,7 @@ from .files import FormatError, as_path, mapped, write_whole
 
 MODELS = {".fastnn": "native", ".keras": "keras_files", ".h5": "keras_h5"}
 WEIGHTS = {".fastnn": "native", ".weights.h5": "keras_files"}
+EXPORTS = {".c": "c_source", ".onnx": "onnx"}           # with export(model, path), which gives {path: bytes}
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
@@ -52,6 +53,13 @@ def load_weights(model, filepath):
     form.read_weights(model, mapped(path), path)
 
 
+def export_model(model, filepath, overwrite=True):
+    """Write a model for other programs to predict with: as C99 source and its header (.c), or as ONNX (.onnx)."""
+    path = as_path(filepath)
+    for name, data in _format(path, EXPORTS, "Models are exported as").export(model, path).items():
+        write_whole(_free(name, overwrite), data)
+
+
 def to_bytes(model):
     """The bytes of a .fastnn file."""
     from .native import write
@@ -80,4 +88,4 @@ def _free(path, overwrite):
     return path
 
 
-__all__ = ["FormatError", "from_bytes", "load_model", "load_weights", "save_model", "save_weights", "to_bytes"]
+__all__ = ["FormatError", "export_model", "from_bytes", "load_model", "load_weights", "save_model", "save_weights", "to_bytes"]
