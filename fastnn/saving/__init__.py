@@ -5,7 +5,7 @@ from importlib import import_module
 from .files import FormatError, as_path, mapped, write_whole
 
 MODELS = {".fastnn": "native", ".keras": "keras_files", ".h5": "keras_h5"}
-WEIGHTS = {".fastnn": "native", ".weights.h5": "keras_files"}
+WEIGHTS = {".fastnn": "native", ".weights.h5": "keras_files", ".safetensors": "torch"}
 EXPORTS = {".c": "c_source", ".onnx": "onnx"}           # with export(model, path), which gives {path: bytes}
 
 
@@ -53,6 +53,13 @@ def load_weights(model, filepath):
     form.read_weights(model, mapped(path), path)
 
 
+def __getattr__(name):
+    """fastnn.saving.torch, imported when it is first used."""
+    if name == "torch":
+        return import_module(".torch", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def export_model(model, filepath, overwrite=True):
     """Write a model for other programs to predict with: as C99 source and its header (.c), or as ONNX (.onnx)."""
     path = as_path(filepath)
@@ -88,4 +95,5 @@ def _free(path, overwrite):
     return path
 
 
-__all__ = ["FormatError", "export_model", "from_bytes", "load_model", "load_weights", "save_model", "save_weights", "to_bytes"]
+__all__ = ["FormatError", "export_model", "from_bytes", "load_model", "load_weights", "save_model", "save_weights",
+           "to_bytes"]

@@ -73,7 +73,7 @@ class Program:
     def source(self, name, header):
         """The text of the C file."""
         body = "\n    ".join([*self.body, f"memcpy(out, {self.at}, {self.outputs} * sizeof *out);"])
-        buffers = "real *const a = scratch, *const b = scratch + {};\n    (void)a, (void)b;".format(self.widest)
+        buffers = f"real *const a = scratch, *const b = scratch + {self.widest};\n    (void)a, (void)b;"
         arrays = "".join(f"static const real {what}[{array.size}] = {{    /* {array.shape} */\n{literals(array)}}};\n\n"
                          for what, array in self.arrays)
         predict = PREDICT.format(name=name, guard=name.upper(), buffers=buffers, body=body)

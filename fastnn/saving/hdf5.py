@@ -1,4 +1,4 @@
-"""HDF5 as Keras writes it, read without trust: plain arrays of numbers, nothing linked, filtered, or outside the file."""
+"""HDF5 as Keras writes it, read without trust: plain arrays of numbers, nothing linked, filtered or elsewhere."""
 import io
 import math
 from contextlib import contextmanager

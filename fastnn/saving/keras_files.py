@@ -7,7 +7,8 @@ import numpy as np
 from .. import layers, models
 from ..layers.base import stored
 from . import archive, hdf5, keras_words
-from .container import MOST_VALUES, _parsed, _values
+from .container import MOST_VALUES, values
+from .container import parsed as parsed_json
 from .files import FormatError
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -131,9 +132,9 @@ def read_weights(model, data, source):
 def parsed(text):
     """The configuration that JSON text of limited size describes."""
     text = bytes(text) if len(text) <= MOST_TEXT else b""
-    if not text or _values(text) > MOST_VALUES:
+    if not text or values(text) > MOST_VALUES:
         raise FormatError(f"its configuration is empty or has more than {MOST_TEXT} bytes or {MOST_VALUES} values")
-    config = _parsed(text)
+    config = parsed_json(text)
     if not isinstance(config, dict):
         raise FormatError("its configuration describes no model")
     return config

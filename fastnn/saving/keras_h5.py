@@ -1,4 +1,4 @@
-"""Keras' older files .h5, read: the architecture as JSON in an attribute, the weights under the names of their layers."""
+"""Keras' older files .h5, read: the architecture as JSON in an attribute, the weights under the layers' names."""
 from . import hdf5
 from .files import FormatError
 from .keras_files import blame, compile_from, model_from, parsed, set_optimizer

@@ -152,7 +152,8 @@ def layer_config(layer):
         return input_config(layer.input_shape, layer.dtype, layer.name)
     words = {word: _written(word, value) for word, value in layer.get_config().items()
              if word not in ("input_shape", "shape")}
-    return _keras("keras.layers", name, ({"offset": 0.0} if name == "Rescaling" else {}) | words | {"dtype": layer.dtype}) | {
+    words = ({"offset": 0.0} if name == "Rescaling" else {}) | words | {"dtype": layer.dtype}
+    return _keras("keras.layers", name, words) | {
         "build_config": {"input_shape": [None, *layer.input_shape]}}
 
 
