@@ -195,8 +195,6 @@ def model_from(config, weights):
             continue
         layer.input_shape = layer.input_shape or (None if model.layers else shape)
         _add(model, layer, weights, position := position + 1)
-    if not model.built:
-        raise FormatError("its model was saved before it knew its input")
     weights.finish()
     return model
 
@@ -210,6 +208,8 @@ def _add(model, layer, weights, position):
         raise FormatError(f"layer {position} ({layer.name!r:.60}, {type(layer).__name__}): {error}") from error
     finally:
         stored.reset(token)
+    if not layer.built:
+        raise FormatError("its model was saved before it knew its input")
     weights.end(layer)
 
 

@@ -133,6 +133,7 @@ def dtype_from(value, where):
 def _text(value, where):
     if not isinstance(value, str):
         raise FormatError(f"{where} has {value!r:.60} where a name is expected")
+    value.encode()                          # half a surrogate pair, which could never be printed
     return value
 
 
