@@ -163,7 +163,7 @@ class Sequential(Trainer):
     # Files
 
     def save(self, filepath, overwrite=True, include_optimizer=True):
-        """Save the whole model in a .fastnn file, for models.load_model(): see saving.save_model."""
+        """Save the whole model in a .fastnn or .keras file, for models.load_model(): see saving.save_model."""
         saving.save_model(self, filepath, overwrite, include_optimizer)
 
     def save_weights(self, filepath, overwrite=True):

@@ -13,7 +13,8 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """Save a model so that load_model() gives it back: its layers and weights, how it is compiled, and its place in
     training, which then goes on to the same bits as if it had not been interrupted.
 
-    filepath: ends in .fastnn; ~ is the home folder.  The file is the old one or the new one at every moment.
+    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too, which keeps no seed; ~ is the home folder.
+    The file is the old one or the new one at every moment.
     include_optimizer: False leaves out how the model is compiled.  Raises TypeError, before anything is written, for a
     Python function or a class of one's own in the model; OSError where the file cannot be written, or is there and
     overwrite is False.
@@ -27,7 +28,9 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
 
 
 def load_model(filepath, compile=True):
-    """The model in a file of save_model().  compile=False leaves it not compiled.
+    """The model in a file of save_model() or of Keras: .keras, or .h5 of Keras 2 and 3, of layers in a row.
+
+    compile=False leaves it not compiled.
 
     Raises FormatError, a ValueError, for a file that is damaged or no model; nothing in it is ever run.
     """
@@ -36,7 +39,8 @@ def load_model(filepath, compile=True):
 
 
 def save_weights(model, filepath, overwrite=True):
-    """Save the weights alone, of any model that is built."""
+    """Save the weights alone, of any model that is built: .fastnn, .weights.h5 of Keras 3, or .safetensors with
+    PyTorch's names (see saving.torch)."""
     path = as_path(filepath)
     form = _format(path, WEIGHTS, "Weights are saved as")
     if not model.built:

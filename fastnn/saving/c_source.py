@@ -83,7 +83,7 @@ class Program:
     def header(self, name):
         """The text of the header."""
         return HEADER.format(name=name, guard=name.upper(), type=self.type, inputs=self.inputs, outputs=self.outputs,
-                             scratch=2 * self.widest)
+                             scratch=max(1, 2 * self.widest))
 
 
 TYPES = {"float": {"bits": 32, "choice": "single", "whole": "int32_t"},

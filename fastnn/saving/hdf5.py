@@ -1,10 +1,10 @@
 """HDF5 as Keras writes it: read here without the HDF5 library, which a file can crash or stop; written with h5py.
 
-Numbers and texts in this comment are those of the "HDF5 File Format Specification, version 3.0" (The HDF Group): a
-superblock of version 0 or 1 (II.A); groups as a B-tree (III.A.1) of symbol nodes (III.B) with names in a local heap (III.D);
-object headers of version 1 (IV.A.1); texts of variable length in global heaps (III.E).  Arrays lie in the file as they
-are.  What Keras does not write is refused: links to elsewhere, arrays in chunks, compressed, virtual or in other files.
-Every address and size is checked against the file, of which arrays are views, before it is used.
+Sections are those of the "HDF5 File Format Specification, version 3.0" (The HDF Group): a superblock of version 0 or 1
+(II.A); groups as a B-tree (III.A.1) of symbol nodes (III.B) with names in a local heap (III.D); object headers of
+version 1 (IV.A.1); texts of variable length in global heaps (III.E).  Arrays lie in the file as they are.  What Keras
+does not write is refused: links to elsewhere, arrays in chunks, compressed, virtual or in other files.  Every address
+and size is checked against the file, of which arrays are views, before it is used.
 """
 import io
 import math
@@ -122,7 +122,7 @@ class Group:
         return None
 
     def _strings(self, where, type_, shape, values, most):
-        count, kind, size = math.prod(shape), type_[0] & 15, *struct.unpack_from("<I", type_, 4)
+        count, kind, size = math.prod(shape), type_[0] & 15, struct.unpack_from("<I", type_, 4)[0]
         if count == 0:
             return []
         if count > most or kind not in (3, 9) or count * size > len(values) or kind == 9 and (type_[1] & 15) != 1:
@@ -133,8 +133,8 @@ class Group:
 
 
 def _refuse(where):
-    raise FormatError(f"its {where} is in chunks, compressed or virtual, and only the plain arrays that Keras writes are "
-                      "read")
+    raise FormatError(f"its {where} is in chunks, compressed or virtual, and only plain arrays, which Keras writes, "
+                      "are read")
 
 
 def _messages(data, header):
@@ -166,7 +166,7 @@ def _symbols(data, tree, heap):
     nodes, seen, members = [tree], set(), 0
     while nodes:
         node = nodes.pop()
-        mark, count = bytes(data[node:node + 4]), *struct.unpack_from("<H", data, node + 6)
+        mark, count = bytes(data[node:node + 4]), struct.unpack_from("<H", data, node + 6)[0]
         members += count
         if node in seen or members > MOST_MEMBERS or mark not in (b"TREE", b"SNOD"):
             raise FormatError(f"its HDF5 part is damaged, or has a group of more than {MOST_MEMBERS} members")

@@ -1,10 +1,11 @@
 """Keras' files .keras and .weights.h5: a zip archive of the architecture as JSON and of HDF5 with the weights."""
 import json
+import math
 from contextlib import contextmanager
 
 import numpy as np
 
-from .. import layers, models
+from .. import layers, models, optimizers
 from ..layers.base import stored
 from . import archive, hdf5, keras_words
 from .container import MOST_VALUES, values
@@ -66,7 +67,8 @@ def _weights(model, with_optimizer):
             if not isinstance(layer, layers.Input):
                 _fill(file, f"layers/{name}/vars", layer.name, layer.weights)
         if with_optimizer:
-            _fill(file, "optimizer/vars", model.optimizer.name, _optimizer_variables(model.optimizer, model.weights))
+            variables = _optimizer_variables(model.optimizer, model.trainable_weights)
+            _fill(file, "optimizer/vars", model.optimizer.name, variables)
         file.create_group("vars")
 
     return hdf5.written(fill)
@@ -90,9 +92,15 @@ def _groups(model_layers):
 
 
 def _optimizer_variables(optimizer, weights):
-    """The step, the learning rate, then for each weight its slots."""
-    slots = optimizer.slots or [[optimizer.first_slot(w) for _ in optimizer.slot_names] for w in weights]
-    return [np.int32(optimizer.iterations), np.float32(optimizer.learning_rate), *(s for row in slots for s in row)]
+    """The step, the learning rate unless it has a schedule, for each weight its slots, and Nadam's product."""
+    own = {id(w): slots for w, slots in zip(optimizer._weights, optimizer.slots or [], strict=True)}
+    slots = [own.get(id(w)) or [optimizer.first_slot(w) for _ in optimizer.slot_names] for w in weights]
+    rate = [] if optimizer.schedule else [np.float32(optimizer.learning_rate)]
+    variables = [np.int32(optimizer.iterations), *rate, *(slot for row in slots for slot in row)]
+    if isinstance(optimizer, optimizers.Nadam):
+        factors = (optimizer.beta_1 * (1 - 0.5 * 0.96**step) for step in range(1, min(optimizer.iterations, 10**5) + 1))
+        variables.append(np.float32(math.prod(factors)))
+    return variables
 
 
 # Reading
@@ -255,18 +263,18 @@ def compile_from(model, config):
     """Compile a model as Keras has written down; FormatError for what fastnn does not have."""
     if not isinstance(config, dict):
         raise FormatError("its compile_config is not a dictionary")
-    for word in ("loss_weights", "weighted_metrics"):
-        if config.get(word) not in (None, [], [None]):
-            raise FormatError(f"it was compiled with {word}={config[word]!r:.60}, which fastnn does not have. Load it "
-                              "with compile=False")
+    if config.get("loss_weights") not in (None, [], [None], [1.0]):
+        raise FormatError(f"it was compiled with loss_weights={config['loss_weights']!r:.60}, which fastnn does not "
+                          "have. Load it with compile=False")
     try:
         model.compile(keras_words.optimizer_from(config.get("optimizer")), keras_words.loss_from(config.get("loss")),
-                      keras_words.metrics_from(config.get("metrics")))
+                      keras_words.metrics_from(config.get("metrics")),
+                      keras_words.metrics_from(config.get("weighted_metrics")))
     except (TypeError, ValueError) as error:
         raise FormatError(f"it was compiled with what fastnn does not have: {error}. Load it with compile=False") \
             from error
     rate = model.optimizer.learning_rate
-    if isinstance(rate, float) and rate == np.float32(rate):        # 0.001 comes back as 0.0010000000474974513
+    if not model.optimizer.schedule and rate == np.float32(rate):       # 0.001 comes back as 0.0010000000474974513
         model.optimizer.learning_rate = float(str(np.float32(rate)))
 
 
@@ -279,17 +287,17 @@ def set_optimizer(model, count, take):
     """The step and slots from an optimizer's variables in Keras' order; a warning where there is another number."""
     import warnings
 
-    optimizer, weights = model.optimizer, model.weights
-    slots = len(optimizer.slot_names)
-    first = 2
+    optimizer, weights = model.optimizer, model.trainable_weights
+    slots, first = len(optimizer.slot_names), 1 if model.optimizer.schedule else 2
+    expected = first + slots * len(weights) + isinstance(optimizer, optimizers.Nadam)
     if count == first:                      # not trained yet
-        optimizer.iterations = int(take(0, (), WHOLE))
+        optimizer.iterations = _step(take)
         return
-    if count != first + slots * len(weights):
+    if count != expected:
         warnings.warn(f"The file has {count} variables of an optimizer, and {type(optimizer).__name__} "
-                      f"{first + slots * len(weights)}: its state is not loaded, training starts anew.", stacklevel=5)
+                      f"{expected}: its state is not loaded, training starts anew.", stacklevel=5)
         return
-    step = int(take(0, (), WHOLE))
+    step = _step(take)
     given = [[take(first + i * slots + j, w.shape, (w.dtype.str[1:],)) for j in range(slots)]
              for i, w in enumerate(weights)]
     optimizer.build(weights)
@@ -297,3 +305,10 @@ def set_optimizer(model, count, take):
         for slot, array in zip(row, arrays, strict=True):
             slot[...] = array
     optimizer.iterations = step
+
+
+def _step(take):
+    step = int(take(0, (), WHOLE))
+    if not 0 <= step < 2**53:
+        raise FormatError(f"its optimizer has taken {step} steps")
+    return step

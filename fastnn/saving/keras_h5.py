@@ -59,8 +59,8 @@ def dtype_code(dtype):
 
 def _set_optimizer(model, group):
     """The state in Keras 3's order, or in that of Keras 2: no learning rate, and each kind of slot for all weights."""
-    slots, count = len(model.optimizer.slot_names), len(model.weights)
-    paths = group.texts("weight_names", 2 + slots * count) or []
-    if len(paths) == 1 + slots * count and not any("learning_rate" in path for path in paths):
+    slots, count = len(model.optimizer.slot_names), len(model.trainable_weights)
+    paths = group.texts("weight_names", 3 + slots * count) or []
+    if len(paths) == 1 + slots * count and not model.optimizer.schedule:
         paths[1:] = ["", *(paths[1 + kind * count + i] for i in range(count) for kind in range(slots))]
     set_optimizer(model, len(paths), lambda i, shape, kinds: group.array(paths[i], shape, kinds))

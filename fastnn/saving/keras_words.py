@@ -5,18 +5,20 @@ goes by the closed tables of fastnn: nothing else is looked up, imported or call
 """
 import re
 
-from .. import initializers, layers, losses, metrics, optimizers
+from .. import initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from ..utils import Configured, constructor_words, described
 from .files import FormatError
 
-NOT_KERAS = {"Input", "Lambda", "SparseDense"}
+NOT_KERAS = {"Input", "Lambda", "SparseDense", "Accuracy", "Huber", "ConfusionMatrix"}     # or of another meaning there
 LAYERS = {"InputLayer": layers.Input} | {name: cls for name, cls in layers.LAYERS.items() if name not in NOT_KERAS}
 LOSSES = {cls.__name__: cls for cls in losses.LOSSES.values()}
-METRICS = {cls.__name__: cls for cls in metrics.METRICS.values() if cls is not metrics.Accuracy}    # Keras' is another
+METRICS = {cls.__name__: cls for cls in metrics.CLASSES if cls.__name__ not in NOT_KERAS}
+REGULARIZERS = {cls.__name__: cls for cls in (regularizers.L1, regularizers.L2, regularizers.L1L2)}
 OPTIMIZERS = {cls.__name__: cls for cls in optimizers.OPTIMIZERS.values()}
 INITIALIZERS = {"".join(part.title() for part in name.split("_")): name for name in initializers.FUNCTIONS}
 
 # Words of Keras that fastnn lacks: those that change no result, and others with the values that change none.
+OBJECTS: dict = {"_regularizer": REGULARIZERS, "learning_rate": schedules.SCHEDULES}  # words that take an object
 IGNORED = {"name", "dtype", "jit_compile", "is_legacy_optimizer", "ema_momentum", "ema_overwrite_frequency",
            "renorm_clipping", "renorm_momentum"}
 NEUTRAL = {"data_format": ["channels_last"], "axis": [-1], "threshold": [0.5, None],
@@ -79,13 +81,13 @@ def _class_of(config, where):
 
 def _made(cls, given, where):
     words = {}
-    known = constructor_words(cls)
+    known = [*constructor_words(cls), *constructor_words(getattr(cls, "loss_class", object))]
     for word, value in given.items():
         if word in ("batch_shape", "batch_input_shape") and "input_shape" in constructor_words(layers.Layer):
             words["shape" if cls is layers.Input else "input_shape"] = _batch_shape(value, where)
         elif word == "dtype" and word in known:
             words[word] = dtype_from(value, where)
-        elif word in known:
+        elif word in known and word != "reduction":
             words[word] = _value(word, value, where)
         elif word not in IGNORED and value not in NEUTRAL.get(word, [None, False]):
             raise FormatError(f"{where} has {word}={value!r:.60}, which fastnn does not have")
@@ -106,6 +108,9 @@ def _value(word, value, where):
         if kind not in INITIALIZERS:
             raise FormatError(f"{where} has {word}={kind!r:.60}, fastnn reads: {', '.join(sorted(INITIALIZERS))}")
         return INITIALIZERS[kind]
+    classes = next((classes for end, classes in OBJECTS.items() if word.endswith(end)), None)
+    if classes and isinstance(value, dict):
+        return _object(value, f"{where}: {word}", classes)
     if word == "axis" and isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if word == "activation" and not isinstance(value, (str, type(None))) or isinstance(value, dict):
@@ -184,9 +189,15 @@ def compile_config(model):
     return {"optimizer": object_config("optimizers", model.optimizer, OPTIMIZERS),
             "loss": object_config("losses", model.loss, LOSSES),
             "loss_weights": None,
-            "metrics": [metric.name if type(metric) is metrics.Accuracy and metric.name in ("acc", "accuracy") else
-                        object_config("metrics", metric, METRICS) for metric in model.metrics],
-            "weighted_metrics": None, "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+            "metrics": [_metric_config(metric) for metric in model.metrics],
+            "weighted_metrics": [_metric_config(metric) for metric in model.weighted_metrics] or None,
+            "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+
+
+def _metric_config(metric):
+    if type(metric) is metrics.Accuracy and metric.name in ("acc", "accuracy"):
+        return metric.name                  # which becomes another class by the outputs, as here
+    return object_config("metrics", metric, METRICS)
 
 
 def object_config(kind, thing, classes):
