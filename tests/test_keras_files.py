@@ -212,7 +212,7 @@ def test_compile_words_and_optimizer_state():
     data = keras_file({**MODEL, "compile_config": COMPILED}, hdf5(arrays))
     model = read(data)
     assert model.optimizer.learning_rate == 0.001 and model.optimizer.beta_1 == 0.5
-    assert model.metrics_names == ["loss", "accuracy", "m"] and model.loss.name == "mse"
+    assert model.metrics_names == ["loss", "accuracy", "m"] and model.loss.name == "mean_squared_error"
     assert model.optimizer.iterations == 7
     assert [float((slot - weight).max()) for row, weight in zip(model.optimizer.slots, model.weights, strict=True)
             for slot in row] == [1, 2, 3, 4]

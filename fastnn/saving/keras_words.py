@@ -36,11 +36,18 @@ def layer_from(config, position):
 
 
 def loss_from(config):
-    return config if isinstance(config, str) else _object(config, "the loss", LOSSES)
+    return _name_of_function(config) or _object(config, "the loss", LOSSES)
 
 
 def optimizer_from(config):
     return config if isinstance(config, str) else _object(config, "the optimizer", OPTIMIZERS)
+
+
+def _name_of_function(config):
+    """The name of one of Keras' functions, which is then looked up among those of fastnn; None for an object."""
+    if isinstance(config, dict) and config.get("class_name") == "function" and config.get("module") == "builtins":
+        config = config.get("config")
+    return config if isinstance(config, str) else None
 
 
 def metrics_from(config):
@@ -52,7 +59,7 @@ def metrics_from(config):
         elif isinstance(metric, dict) and metric.get("class_name") == "MeanMetricWrapper":      # of Keras 2
             found.append(_wrapped_metric(metric))
         else:
-            found.append(metric if isinstance(metric, str) else _object(metric, "a metric", METRICS))
+            found.append(_name_of_function(metric) or _object(metric, "a metric", METRICS))
     return found
 
 
