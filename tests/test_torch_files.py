@@ -55,6 +55,25 @@ def test_a_model_of_a_state_alone(from_file, tmp_path):
     assert saving.torch.from_state_dict(state, ["relu", None, "softmax"]).layers[2].activation == "softmax"
 
 
+def test_modules_that_normalize(tmp_path):
+    model = models.Sequential([layers.Dense(5, input_shape=(4,)), layers.BatchNormalization(epsilon=1e-5),
+                               layers.Activation("relu"), layers.Dropout(0.5), layers.Dense(3, "tanh"),
+                               layers.LayerNormalization(epsilon=1e-5), layers.Dense(2)])
+    for i, weight in enumerate(model.weights):
+        weight[...] = np.random.default_rng(i).uniform(0.5, 2, weight.shape)
+    state = saving.torch.to_state_dict(model)
+    assert list(state) == ["0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "4.weight",
+                           "4.bias", "6.weight", "6.bias", "7.weight", "7.bias"]
+    assert (state["1.running_var"] == model.layers[1].moving_variance).all()
+    state["1.num_batches_tracked"] = np.int64(7)
+    made = saving.torch.from_state_dict(state, ["relu", "tanh", None])
+    assert [type(layer).__name__ for layer in made.layers] == [
+        "Dense", "BatchNormalization", "Activation", "Dense", "LayerNormalization", "Dense"]
+    dense = [layer.activation for layer in made.layers if isinstance(layer, layers.Dense)]
+    assert dense == ["linear", "tanh", "linear"]
+    assert (made.predict(X) == model.predict(X)).all()
+
+
 def test_names_without_numbers_keep_their_order():
     state = {"out.weight": np.ones((3, 4), "float32"), "last.weight": np.ones((2, 3), "float32")}
     assert saving.torch.from_state_dict(state).output_shape == (None, 2)
@@ -69,7 +88,7 @@ def ones(*shape):
     ({"0.weight": ones(3)}, {}, r"does not begin with the weight \(outputs, inputs\) of an nn.Linear: '0.weight'"),
     ({"0.weight": ones(8, 3, 3, 3)}, {}, "does not begin with the weight"),
     ({"0.weight": ones(3, 4), "1.weight": ones(2, 5)}, {}, "'1.weight' takes 5 inputs, the layer before gives 3"),
-    ({"0.weight": ones(3, 4), "1.weight_hh": ones(2, 5)}, {}, "Module '1' with weight_hh is not one that fastnn can"),
+    ({"0.weight": ones(3, 4), "1.weight_hh": ones(2, 5)}, {}, "Module '1' with weight_hh is not one that"),
     ({"0.weight": ones(3, 4)}, {"activation": ["relu", "relu"]}, "has 1 linear layers, activation= 2"),
     ({"0.weight": ones(3, 4)}, {"activation": ["reluu"]}, "Did you mean 'relu'"),
     ({"0.weight": ones(3, 4)}, {"activation": "relu", "model": network()}, "not both"),

@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 
-from .. import layers
+from .. import activations, layers
 
-TEXTS = ("loops.h", "elementwise.inc", "reduce.inc", "layers.h")
+TEXTS = ("fastnn.h", "loops.h", "elementwise.inc", "activations.inc", "reduce.inc", "normalization.inc", "layers.h")
 LINE = 8                    # numbers of an array in a line
 
 
@@ -37,9 +37,13 @@ class Program:
     def __init__(self, model):
         self.type = {"float32": "float", "float64": "double"}[model.dtype]
         self.inputs, self.outputs = (math.prod(shape[1:]) for shape in (model.input_shape, model.output_shape))
-        self.number = {"float": np.float32, "double": np.float64}[self.type]
+        self.dtype = np.dtype(model.dtype)
         self.widest, self.arrays, self.body, self.at = 0, [], [], "x"
-        for layer in model.layers:
+        computing = model._computing()
+        factor = math.prod(layer.factor for layer in model.layers[:len(model.layers) - len(computing)])
+        if factor != 1:
+            self.map(self.inputs, f"{{x}} * {self.number(factor)}")
+        for layer in computing:
             if type(layer) not in STEPS:
                 raise TypeError(f"Layer {layer.name!r} is a {type(layer).__name__}, which cannot be exported as C. "
                                 f"These can: {', '.join(sorted(cls.__name__ for cls in STEPS))}.")
@@ -51,6 +55,10 @@ class Program:
             return "NULL"
         self.arrays.append((f"{what}_{len(self.arrays)}", numbers))
         return self.arrays[-1][0]
+
+    def number(self, x):
+        """A number of the model's type."""
+        return literal(float(self.dtype.type(x)), "f" if self.type == "float" else "")
 
     def move(self, width, statement):
         """A statement that reads `{x}` and writes `width` numbers to `{out}`, another buffer."""
@@ -180,16 +188,16 @@ def needed(text):
 DEFINITION = re.compile(
     r"(?:^/\*(?:[^*]|\*(?!/))*\*/\n)?"                                          # the comment that goes with it
     r"^(?:(?:INLINE|SHARED|static)\ [^;{}=]*?\b(?P<function>\w+)\([^;{}]*\)\ \{(?:[^\n]*\}|.*?\n\})"
-    r"|typedef\ struct\ \{[^\n]*\}\ (?P<type>\w+);[^\n]*"
+    r"|typedef\ struct\ \{[^}]*\}\ (?P<type>\w+);[^\n]*"
     r"|\#define\ (?P<macro>\w+)[^\n]*"
     r"|enum\ \{(?P<names>[^}]*)\};)[^\n]*\n", re.MULTILINE | re.DOTALL)
 
 
 def definitions(text):
-    """The name and the text of each function on reals, type, macro and constant at the top level of a C file."""
+    """The name and the text of each function, type, macro and constant at the top level of a C file."""
     for match in DEFINITION.finditer(text):
         name = match["function"] or match["type"] or match["macro"]
-        if match["function"] and "void *" in match[0].partition("{")[0]:
+        if re.search(r"^static [^{]*\bvoid \*", match[0], re.MULTILINE):
             continue                        # a kernel as others call it, of any type
         for each in [name] if name else re.findall(r"(\w+)(?:\s*=|,|\s*$|\s*\})", match["names"]):
             yield each, match[0]
@@ -211,18 +219,62 @@ def _activation(program, layer):
 def _activate(program, activation, width, axis):
     if activation in ("softmax", "log_softmax"):
         program.rows(width, axis, f"{activation}_row")
+    elif activation in activations.CURVES:
+        _curve(program, *activations.CURVES[activation], width)
     elif activation != "linear":
         program.map(width, f"{activation}_v({{x}})")
 
 
+def _curve(program, kind, numbers, width):
+    numbers = program.array(np.array(numbers, program.dtype), "numbers") if numbers else "NULL"
+    program.map(width, f"{kind}_v({{x}}, {numbers}).out")
+
+
+def _ramp(program, layer):
+    words = (getattr(layer, word, default) for word, default in (
+        ("max_value", None), ("negative_slope", 0.0), ("threshold", 0.0)))
+    numbers, kind = activations.ramp(*words)
+    _curve(program, kind, numbers, math.prod(layer.output_shape))
+
+
+def _elu(program, layer):
+    _curve(program, "elu", (1.0, layer.alpha), math.prod(layer.output_shape))
+
+
 def _rescaling(program, layer):
-    end = "f" if program.type == "float" else ""
-    program.map(math.prod(layer.output_shape), f"{{x}} * {literal(float(program.number(layer.scale)), end)}")
+    scale, offset = program.number(layer.scale), program.number(layer.offset)
+    program.map(math.prod(layer.output_shape), f"v_fma({{x}}, {scale}, {offset})")
+
+
+def _normalize(program, layer, function, **arrays):
+    """One of the kernels of normalization, whose arrays are of the last axis."""
+    width, cols = math.prod(layer.output_shape), layer.output_shape[-1]
+    fields = "".join(f", .{word} = (void *){program.array(array, word)}" for word, array in arrays.items()
+                     if array is not None)
+    program.move(width, f"{function}(&(fastnn_normalization){{{{.x = {{x}}, .out = {{out}}, .rows = {width // cols}, "
+                        f".cols = {cols}, .n = {cols}, .epsilon = {getattr(layer, 'epsilon', 0.0)!r}{fields}}}}});")
+
+
+def _batch(program, layer):
+    _normalize(program, layer, "normalize_columns", mean=layer.moving_mean, variance=layer.moving_variance,
+               gamma=layer.gamma, beta=layer.beta)
+
+
+def _layer(program, layer):
+    _normalize(program, layer, "normalize_rows", gamma=layer.gamma, beta=layer.beta)
+
+
+def _moments(program, layer):
+    mean, variance = layer.moments_in_use()
+    _normalize(program, layer, "normalize_columns", mean=mean, variance=variance)
 
 
 def _nothing(program, layer):
     pass
 
 
-STEPS = {layers.Dense: _dense, layers.Activation: _activation, layers.Rescaling: _rescaling, layers.Flatten: _nothing,
-         layers.Input: _nothing}
+STEPS = {
+    layers.Dense: _dense, layers.Activation: _activation, layers.ReLU: _ramp, layers.LeakyReLU: _ramp, layers.ELU: _elu,
+    layers.Softmax: _activation, layers.Rescaling: _rescaling, layers.BatchNormalization: _batch,
+    layers.LayerNormalization: _layer, layers.Normalization: _moments,
+    **dict.fromkeys((layers.Dropout, layers.Flatten, layers.Reshape, layers.Input), _nothing)}

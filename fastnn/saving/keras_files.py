@@ -65,13 +65,21 @@ def _weights(model, with_optimizer):
     def fill(file):
         for layer, name in zip(model.layers, _groups(model.layers), strict=True):
             if not isinstance(layer, layers.Input):
-                _fill(file, f"layers/{name}/vars", layer.name, layer.weights)
+                _fill(file, f"layers/{name}/vars", layer.name, _variables(layer))
         if with_optimizer:
             variables = _optimizer_variables(model.optimizer, model.trainable_weights)
             _fill(file, "optimizer/vars", model.optimizer.name, variables)
         file.create_group("vars")
 
     return hdf5.written(fill)
+
+
+def _variables(layer):
+    """A layer's weights, and the moments of Normalization, which are none here."""
+    if not isinstance(layer, layers.Normalization):
+        return layer.weights
+    moments = (0, 1) if layer.mean is None else (layer.mean, layer.variance)
+    return [*(np.broadcast_to(np.asarray(x, layer.dtype), _of_moments(layer)) for x in moments), np.int32(0)]
 
 
 def _fill(file, path, name, arrays):
@@ -126,15 +134,19 @@ def read_weights(model, data, source):
     """The weights of a .weights.h5 file into a model that is built, and the optimizer's state if there is one."""
     with blame(source), hdf5.opened(data) as file:
         weights = Weights(file)
-        given = []
+        given, moments = [], []
         for layer in model.layers:
             weights.begin(layer)
             given += [weights(layer.name, w.shape, w.dtype.name) for w in layer.weights]
+            if isinstance(layer, layers.Normalization):
+                moments.append((layer, _moments(layer, weights)))
             weights.end(layer)
         weights.finish()
         if model.loss is not None and "optimizer" in file.names():
             set_optimizer(model, *optimizer_state(file.at("optimizer/vars")))
     model.set_weights(given)
+    for layer, found in moments:
+        layer.set_moments(*found)
 
 
 def parsed(text):
@@ -167,6 +179,9 @@ class Weights:
         array = self.root.array(f"{self.group}/{self.taken}", shape, (np.dtype(dtype).str[1:],))
         self.taken += 1
         return array
+
+    def skip(self):
+        self.taken += 1
 
     def end(self, layer):
         """Nothing of the layer may be left over."""
@@ -218,7 +233,20 @@ def _add(model, layer, weights, position):
         stored.reset(token)
     if not layer.built:
         raise FormatError("its model was saved before it knew its input")
+    if isinstance(layer, layers.Normalization) and layer.mean is None:
+        layer.set_moments(*_moments(layer, weights))
     weights.end(layer)
+
+
+def _moments(layer, weights):
+    """The mean and the variance of a Normalization layer; what Keras counts beside them is left."""
+    found = [weights(layer.name, _of_moments(layer), layer.dtype) for _ in range(2)]
+    weights.skip()
+    return found
+
+
+def _of_moments(layer):
+    return () if layer.axis is None else layer.output_shape[-1:]
 
 
 def chain(words, listed):

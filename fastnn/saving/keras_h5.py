@@ -45,6 +45,9 @@ class Weights:
         self.taken += 1
         return self.group.array(self.paths[self.taken - 1], shape, (dtype_code(dtype),))
 
+    def skip(self):
+        self.taken += 1
+
     def end(self, layer):
         if self.taken != len(self.paths):
             raise FormatError(f"it has {len(self.paths)} arrays for layer {layer.name!r}, which has {self.taken}")

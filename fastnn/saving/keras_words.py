@@ -17,6 +17,8 @@ REGULARIZERS = {cls.__name__: cls for cls in (regularizers.L1, regularizers.L2, 
 OPTIMIZERS = {cls.__name__: cls for cls in optimizers.OPTIMIZERS.values()}
 INITIALIZERS = {"".join(part.title() for part in name.split("_")): name for name in initializers.FUNCTIONS}
 
+RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}        # in Keras 2
+
 # Words of Keras that fastnn lacks: those that change no result, and others with the values that change none.
 OBJECTS: dict = {"_regularizer": REGULARIZERS, "learning_rate": schedules.SCHEDULES}  # words that take an object
 IGNORED = {"name", "dtype", "jit_compile", "is_legacy_optimizer", "ema_momentum", "ema_overwrite_frequency",
@@ -90,7 +92,8 @@ def _made(cls, given, where):
     words = {}
     known = [*constructor_words(cls), *constructor_words(getattr(cls, "loss_class", object))]
     for word, value in given.items():
-        if word in ("batch_shape", "batch_input_shape") and "input_shape" in constructor_words(layers.Layer):
+        word = RENAMED.get((cls.__name__, word), word)
+        if word in ("batch_shape", "batch_input_shape"):
             words["shape" if cls is layers.Input else "input_shape"] = _batch_shape(value, where)
         elif word == "dtype" and word in known:
             words[word] = dtype_from(value, where)
@@ -165,8 +168,9 @@ def layer_config(layer):
         return input_config(layer.input_shape, layer.dtype, layer.name)
     words = {word: _written(word, value) for word, value in layer.get_config().items()
              if word not in ("input_shape", "shape")}
-    words = ({"offset": 0.0} if name == "Rescaling" else {}) | words | {"dtype": layer.dtype}
-    return _keras("keras.layers", name, words) | {
+    if name == "Normalization":             # its moments are variables there
+        words |= {"mean": None, "variance": None}
+    return _keras("keras.layers", name, words | {"dtype": layer.dtype}) | {
         "build_config": {"input_shape": [None, *layer.input_shape]}}
 
 

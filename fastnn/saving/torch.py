@@ -66,15 +66,18 @@ def _places(model):
             raise TypeError(f"Layer {layer.name!r} is a {type(layer).__name__}, which has no module in PyTorch. These "
                             f"have one: {', '.join(sorted(cls.__name__ for cls in MODULES))}. Leave it out, and do in "
                             "the data what it does.")
-        for name, weight in zip(MODULES[type(layer)], layer.weights, strict=False):
-            places.append((f"{number}.{name}", weight, weight.ndim == 2))
+        for name, weight in zip(layer.weight_names(), layer.weights, strict=True):
+            places.append((f"{number}.{NAMES.get(name, name)}", weight, weight.ndim == 2))
         number += type(layer) is not layers.Input
         number += type(layer) is layers.Dense and layer.activation != "linear"
     return places
 
 
-# Of a layer's weights, in their order, the names in PyTorch's module.
-MODULES = {layers.Dense: ("weight", "bias"), layers.Activation: (), layers.Flatten: (), layers.Input: ()}
+# The layers that are modules there, and what their weights are called.
+MODULES = {layers.Dense, layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout,
+           layers.BatchNormalization, layers.LayerNormalization, layers.Flatten, layers.Reshape, layers.Input}
+NAMES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
+         "moving_variance": "running_var"}
 UNUSED = ("num_batches_tracked",)
 
 
@@ -85,9 +88,14 @@ def _grouped(arrays):
         prefix, _, word = name.rpartition(".")
         if word not in UNUSED:
             modules.setdefault(prefix, {})[word] = array
-    numbers = {prefix: int(found[0]) for prefix in modules if (found := re.search(r"\d{1,9}$", prefix))}
+    numbers = _numbers(modules)
     ordered = sorted(modules, key=numbers.get) if len(numbers) == len(modules) else modules
     return {prefix: modules[prefix] for prefix in ordered}
+
+
+def _numbers(modules):
+    """The numbers that modules' names end in."""
+    return {prefix: int(found[0]) for prefix in modules if (found := re.search(r"\d{1,9}$", prefix))}
 
 
 def _load(model, arrays):
@@ -130,18 +138,35 @@ def _model_of(arrays, activation):
     dtype = modules[linear[0]]["weight"].dtype
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"The weights are {dtype}, fastnn has float32 and float64. Convert them with .float() first.")
-    for prefix, found in modules.items():
-        model.add(_layer_of(prefix, found, chosen, model.output_shape[1:] if model.layers else None, dtype.name))
+    waiting, numbers = None, [*_numbers(modules).values(), 0]
+    for i, (prefix, found) in enumerate(modules.items()):
+        if prefix in linear:
+            waiting = chosen.pop(0)
+        model.add(_layer_of(prefix, found, model.output_shape[1:] if model.layers else None, dtype.name))
+        if waiting is not None and (len(numbers) <= len(modules) or numbers[i + 1] != numbers[i] + 1):
+            if isinstance(model.layers[-1], layers.Dense):
+                last = model.pop()
+                model.add(layers.Dense(last.units, waiting, last.use_bias, input_shape=last.input_shape, dtype=dtype))
+            else:
+                model.add(layers.Activation(waiting))
+            waiting = None
     return model
 
 
-def _layer_of(prefix, found, activations, before, dtype):
-    if "weight" not in found or found["weight"].ndim != 2:
-        raise ValueError(f"Module {prefix!r} with {', '.join(found)} is not one that fastnn can make: nn.Linear.")
+def _layer_of(prefix, found, before, dtype):
+    """The layer of a module; PyTorch's own epsilon and momentum, which a state does not tell."""
+    words, kind = found.keys(), found["weight"].ndim if "weight" in found else 0
+    if words in ({"weight", "bias", "running_mean", "running_var"}, {"running_mean", "running_var"}):
+        return layers.BatchNormalization(epsilon=1e-5, momentum=0.9, center="bias" in found, scale="weight" in found)
+    if kind == 1 and words <= {"weight", "bias"}:
+        return layers.LayerNormalization(epsilon=1e-5, center="bias" in found)
+    if kind != 2 or not words <= {"weight", "bias"}:
+        raise ValueError(f"Module {prefix!r} with {', '.join(found)} is not one that fastnn can make: nn.Linear, "
+                         "nn.BatchNorm1d, nn.LayerNorm.")
     units, inputs = found["weight"].shape
     if before not in (None, (inputs,)):
         raise ValueError(f"'{prefix}.weight' takes {inputs} inputs, the layer before gives {before[0]}.")
-    return layers.Dense(units, activations.pop(0), use_bias="bias" in found, input_shape=(inputs,), dtype=dtype)
+    return layers.Dense(units, use_bias="bias" in found, input_shape=(inputs,), dtype=dtype)
 
 
 __all__ = ["FormatError", "from_state_dict", "to_state_dict"]

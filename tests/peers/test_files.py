@@ -135,6 +135,49 @@ def test_functional_models_of_one_chain(tmp_path):
         models.load_model(tmp_path / "b.keras")
 
 
+EVERY_LAYER = {
+    "batch normalization": lambda: [keras.layers.BatchNormalization(momentum=0.8)],
+    "without a scale": lambda: [keras.layers.BatchNormalization(scale=False, epsilon=0.01)],
+    "frozen": lambda: [keras.layers.BatchNormalization(trainable=False), keras.layers.Dense(4, trainable=False)],
+    "layer normalization": lambda: [keras.layers.LayerNormalization(), keras.layers.LayerNormalization(center=False)],
+    "shapes": lambda: [keras.layers.Reshape((2, 4)), keras.layers.LayerNormalization(), keras.layers.Flatten()],
+    "activations": lambda: [keras.layers.Activation(name) for name in (
+        "elu", "gelu", "silu", "softplus", "mish", "leaky_relu", "selu")],
+    "layers of activations": lambda: [keras.layers.ReLU(6, 0.1, 0.2), keras.layers.LeakyReLU(), keras.layers.ELU(0.5)],
+    "rescaling": lambda: [keras.layers.Rescaling(0.5, 0.1)],
+    "dropout": lambda: [keras.layers.Dropout(0.0)],
+    "regularizers": lambda: [keras.layers.Dense(4, "tanh", bias_regularizer="l1", kernel_regularizer="l1_l2")],
+    "softmax": lambda: [keras.layers.Softmax()],
+    "initializers": lambda: [keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="ones")]}
+
+
+@pytest.mark.parametrize("name", EVERY_LAYER)
+def test_every_layer_both_ways(name, tmp_path):
+    theirs = of_keras("momentum", EVERY_LAYER[name]())
+    theirs.fit(X, Y, **FIT)
+    theirs.save(tmp_path / "a.keras")
+    mine = models.load_model(tmp_path / "a.keras")
+    np.testing.assert_allclose(mine.predict(X), theirs.predict(X, verbose=0), atol=5e-7)
+    mine.save(tmp_path / "b.keras")
+    again = keras.models.load_model(tmp_path / "b.keras")
+    assert again.get_config()["layers"][1:] == theirs.get_config()["layers"][1:] or name == "initializers"
+    assert_trains_alike(mine, again)
+    assert_trains_alike(mine, again)
+
+
+def test_normalization_both_ways(tmp_path):
+    first = keras.layers.Normalization()
+    first.adapt(X * 3 + 1)
+    theirs = keras.Sequential([keras.layers.Input((6,)), first, keras.layers.Dense(2),
+                               keras.layers.Normalization(mean=[1.0, 2.0], variance=[3.0, 4.0])])
+    theirs.save(tmp_path / "a.keras")
+    mine = models.load_model(tmp_path / "a.keras")
+    np.testing.assert_allclose(mine.predict(X), theirs.predict(X, verbose=0), atol=5e-7)
+    mine.save(tmp_path / "b.keras")
+    again = keras.models.load_model(tmp_path / "b.keras")
+    np.testing.assert_allclose(mine.predict(X), again.predict(X, verbose=0), atol=5e-7)
+
+
 REFUSED = {
     "Conv2D": lambda: keras.layers.Conv2D(3, 2), "Lambda": lambda: keras.layers.Lambda(lambda x: x),
     "Embedding": lambda: keras.layers.Embedding(5, 3)}
@@ -181,6 +224,27 @@ def test_options_of_losses_and_metrics(tmp_path):
 
 
 # PyTorch
+
+def test_modules_of_pytorch_that_normalize():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.5),
+                              torch.nn.Linear(8, 5), torch.nn.GELU(), torch.nn.LayerNorm(5), torch.nn.Linear(5, 3))
+    net(torch.from_numpy(X))                # moves the moments
+    net.eval()
+    mine = saving.torch.from_state_dict(net.state_dict(), activation=["relu", "gelu", None])
+    np.testing.assert_allclose(mine.predict(X), net(torch.from_numpy(X)).detach().numpy(), atol=1e-6)
+    mine.compile("adam", "mse")
+    mine.fit(X, Y, verbose=0)
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in renumbered(mine).items()})
+    np.testing.assert_allclose(mine.predict(X), net(torch.from_numpy(X)).detach().numpy(), atol=1e-6)
+
+
+def renumbered(model):
+    """The state of the model without its Dropout, which a state does not tell."""
+    numbers = {"3": "4", "5": "6", "6": "7"}
+    return {numbers.get(name[0], name[0]) + name[1:]: a for name, a in saving.torch.to_state_dict(model).items()}
+
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_pytorch_both_ways(dtype, tmp_path):

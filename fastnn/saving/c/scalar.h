@@ -11,7 +11,7 @@
 #define INLINE static inline
 #define SHARED static
 #define UNROLL
-enum { LANES = 1, HAS_FMA = 1 };
+enum { LANES = 1, HAS_FMA = 1, VECTOR_BYTES = 16 };
 typedef ptrdiff_t isize;
 typedef real vec;
 typedef whole ivec;
