@@ -101,6 +101,8 @@ LAYERS = {
     "leaky relu": lambda: [layers.LeakyReLU(0.15, input_shape=(9,))],
     "elu": lambda: [layers.ELU(0.7, input_shape=(9,))],
     "softmax": lambda: [layers.Dense(12, input_shape=(4,)), layers.Softmax()],
+    "sparse": lambda: [layers.SparseDense(40, "relu", density=0.3, input_shape=(30,)), layers.SparseDense(
+        3, density=0.2, use_bias=False)],
     "dropout": lambda: [layers.Dense(12, input_shape=(4,)), layers.Dropout(0.5), layers.Dense(2)],
     "rescaling": lambda: [layers.Rescaling(1 / 255, input_shape=(4, 5)), layers.Flatten(), layers.Dense(3)],
     "an input, nothing else": lambda: [layers.Input((7,)), layers.Activation("linear")],
@@ -119,6 +121,15 @@ def test_every_layer_has_the_bits_of_predict(name, dtype, tmp_path):
     model = models.Sequential(listed)
     x = samples(int(np.prod(model.input_shape[1:])), dtype, 100).reshape(-1, *model.input_shape[1:])
     assert_same_bits(compiled(model, tmp_path / "net.c")(x), model.predict(x))
+
+
+def test_every_layer_has_its_row_in_each_format():
+    from fastnn.saving import keras_words, onnx, torch
+
+    every = set(layers.LAYERS.values()) - {layers.Lambda}
+    assert c_source.STEPS.keys() == onnx.NODES.keys() == every
+    assert torch.MODULES == every - {layers.SparseDense, layers.Rescaling, layers.Normalization}
+    assert set(keras_words.LAYERS.values()) == every - {layers.SparseDense}
 
 
 def test_special_weights(tmp_path):

@@ -409,7 +409,7 @@ REFUSED = {
     "a normalization backwards": (sequential(INPUT, entry("Normalization", name="n", invert=True)), "invert=True"),
     "a shape of dropout": (sequential(INPUT, entry("Dropout", name="d", rate=0.5, noise_shape=[1, 4])), "noise_shape"),
     "two axes": (sequential(INPUT, entry("LayerNormalization", name="n", axis=[1, 2])), "axis"),
-    "an unknown initializer": (with_option(kernel_initializer={"class_name": "Mine", "config": {}}), "'Mine', fastnn"),
+    "an unknown initializer": (with_option(kernel_initializer={"class_name": "Mine", "config": {}}), "'Mine' is not"),
     "an unknown regularizer": (with_option(kernel_regularizer={"class_name": "Mine", "config": {}}), "'Mine' is not"),
     "channels first": (sequential(INPUT, entry("Flatten", name="f", data_format="channels_first")), "channels_first"),
     "mixed precision": (with_option(dtype={"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}}),

@@ -62,6 +62,8 @@ LAYERS = {
     "leaky relu": lambda: [layers.LeakyReLU(0.15, input_shape=(9,))],
     "elu": lambda: [layers.ELU(0.7, input_shape=(9,))],
     "softmax": lambda: [layers.Dense(12, input_shape=(4,)), layers.Softmax()],
+    "sparse": lambda: [layers.SparseDense(40, "relu", density=0.3, input_shape=(30,)), layers.SparseDense(
+        3, density=0.2, use_bias=False)],
     "dropout": lambda: [layers.Dense(12, input_shape=(4,)), layers.Dropout(0.5), layers.Dense(2)],
     "rescaling": lambda: [layers.Rescaling(1 / 255, input_shape=(4, 5)), layers.Flatten(), layers.Dense(3)],
     "an input, nothing else": lambda: [layers.Input((7,)), layers.Activation("linear")],

@@ -1,5 +1,7 @@
 """PyTorch's state_dict as arrays and .safetensors files; tests/peers/test_files.py has it with PyTorch itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -123,3 +125,11 @@ def test_damaged_files(data, tmp_path):
         network().load_weights(tmp_path / "a.safetensors")
     with pytest.raises(fastnn.FormatError, match="a.safetensors cannot be loaded"):
         saving.torch.from_state_dict(tmp_path / "a.safetensors")
+
+
+def test_golden_file():
+    """A file that PyTorch 2 and safetensors have written, which every version reads."""
+    model = saving.torch.from_state_dict(Path(__file__).parent / "golden" / "torch.safetensors", activation="relu")
+    x = np.linspace(-1, 1, 8, dtype="float32").reshape(2, 4)
+    expected = [[0.47942468523979187, -0.11881878226995468], [0.4995512366294861, -0.14098821580410004]]
+    np.testing.assert_allclose(model.predict(x), expected, atol=5e-7)

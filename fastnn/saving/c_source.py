@@ -274,7 +274,8 @@ def _nothing(program, layer):
 
 
 STEPS = {
-    layers.Dense: _dense, layers.Activation: _activation, layers.ReLU: _ramp, layers.LeakyReLU: _ramp, layers.ELU: _elu,
+    layers.Dense: _dense, layers.SparseDense: _dense,
+    layers.Activation: _activation, layers.ReLU: _ramp, layers.LeakyReLU: _ramp, layers.ELU: _elu,
     layers.Softmax: _activation, layers.Rescaling: _rescaling, layers.BatchNormalization: _batch,
     layers.LayerNormalization: _layer, layers.Normalization: _moments,
     **dict.fromkeys((layers.Dropout, layers.Flatten, layers.Reshape, layers.Input), _nothing)}

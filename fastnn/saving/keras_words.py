@@ -15,12 +15,12 @@ LOSSES = {cls.__name__: cls for cls in losses.LOSSES.values()}
 METRICS = {cls.__name__: cls for cls in metrics.CLASSES if cls.__name__ not in NOT_KERAS}
 REGULARIZERS = {cls.__name__: cls for cls in (regularizers.L1, regularizers.L2, regularizers.L1L2)}
 OPTIMIZERS = {cls.__name__: cls for cls in optimizers.OPTIMIZERS.values()}
-INITIALIZERS = {"".join(part.title() for part in name.split("_")): name for name in initializers.FUNCTIONS}
-
+INITIALIZERS = {cls.__name__: cls for cls in initializers.INITIALIZERS.values()}
+OBJECTS: dict = {"_initializer": INITIALIZERS, "_regularizer": REGULARIZERS,        # by the end of words that take one
+                 "learning_rate": schedules.SCHEDULES}
 RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}        # in Keras 2
 
 # Words of Keras that fastnn lacks: those that change no result, and others with the values that change none.
-OBJECTS: dict = {"_regularizer": REGULARIZERS, "learning_rate": schedules.SCHEDULES}  # words that take an object
 IGNORED = {"name", "dtype", "jit_compile", "is_legacy_optimizer", "ema_momentum", "ema_overwrite_frequency",
            "renorm_clipping", "renorm_momentum"}
 NEUTRAL = {"data_format": ["channels_last"], "axis": [-1], "threshold": [0.5, None],
@@ -113,11 +113,6 @@ def _value(word, value, where):
     """A word's value: plain data, or an object of the kind that the word takes."""
     if isinstance(value, dict) and value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
         value = tuple(value["items"])
-    if word.endswith("_initializer") and isinstance(value, dict):
-        kind, _ = _class_of(value, where)
-        if kind not in INITIALIZERS:
-            raise FormatError(f"{where} has {word}={kind!r:.60}, fastnn reads: {', '.join(sorted(INITIALIZERS))}")
-        return INITIALIZERS[kind]
     classes = next((classes for end, classes in OBJECTS.items() if word.endswith(end)), None)
     if classes and isinstance(value, dict):
         return _object(value, f"{where}: {word}", classes)

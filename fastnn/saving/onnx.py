@@ -160,7 +160,8 @@ def _nothing(graph, layer):
 
 
 NODES: dict = {
-    layers.Dense: _dense, layers.Activation: lambda graph, layer: _activate(graph, layer.activation),
+    layers.Dense: _dense, layers.SparseDense: _dense,
+    layers.Activation: lambda graph, layer: _activate(graph, layer.activation),
     layers.Softmax: lambda graph, layer: graph.add("Softmax", axis=-1), layers.ReLU: _ramp,
     layers.LeakyReLU: lambda graph, layer: graph.add("LeakyRelu", alpha=layer.negative_slope),
     layers.ELU: lambda graph, layer: graph.add("Elu", alpha=layer.alpha), layers.Rescaling: _rescaling,
