@@ -665,7 +665,17 @@ def test_random_changes_are_read_or_refused(suffix, data):
 
 def test_random_changes_of_configurations():
     """Those whose check sums are right."""
-    generator, text = random.Random(2), json.dumps({**MODEL, "compile_config": COMPILED})
+    config = sequential(
+        INPUT, DENSE, entry("Dropout", name="d", rate=0.5, seed=3), entry("ReLU", name="r", max_value=6.0),
+        entry("Reshape", name="s", target_shape=[3, -1]), entry("Flatten", name="f", data_format="channels_last"),
+        entry("Rescaling", name="x", scale=0.5, offset=1.0), entry("Normalization", name="n", mean=[1, 2, 3],
+                                                                  variance=[1, 1, 1], axis=[-1]),
+        entry("Softmax", name="y", axis=-1))
+    compiled = {**COMPILED, "optimizer": {"class_name": "SGD", "config": {"learning_rate": {
+        "class_name": "CosineDecay", "config": {"initial_learning_rate": 0.1, "decay_steps": 100}}, "clipnorm": 1.0}}}
+    data = keras_file({**config, "compile_config": compiled})
+    assert len(read(data).layers) == 8
+    generator, text = random.Random(2), json.dumps({**config, "compile_config": compiled})
     parts = ["null", "true", "-1", "1e999", "[]", "{}", '"x"', '"Dense"', '"__tuple__"', "0", "[[1]]", "9" * 30]
     words = [text[i:] for i in range(len(text)) if text[i] in '"[{tfn0123456789']
     for _ in range(2000):

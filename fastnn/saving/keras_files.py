@@ -63,9 +63,10 @@ def model_config(model):
 
 def _weights(model, with_optimizer):
     def fill(file):
-        for layer, name in zip(model.layers, _groups(model.layers), strict=True):
+        seen: dict = {}
+        for layer in model.layers:
             if not isinstance(layer, layers.Input):
-                _fill(file, f"layers/{name}/vars", layer.name, _variables(layer))
+                _fill(file, f"layers/{_group(layer, seen)}/vars", layer.name, _variables(layer))
         if with_optimizer:
             variables = _optimizer_variables(model.optimizer, model.trainable_weights)
             _fill(file, "optimizer/vars", model.optimizer.name, variables)
@@ -89,14 +90,11 @@ def _fill(file, path, name, arrays):
         group.create_dataset(str(i), data=array)
 
 
-def _groups(model_layers):
-    """The group of each layer's weights: the class's name, with a number from the second layer of a class on."""
-    names, seen = [], {}
-    for layer in model_layers:
-        name = keras_words.snake_case(type(layer).__name__)
-        seen[name] = seen.get(name, -1) + 1
-        names.append(f"{name}_{seen[name]}" if seen[name] else name)
-    return names
+def _group(layer, seen):
+    """The group of a layer's weights: the class's name, with a number from the second layer of a class on."""
+    name = keras_words.snake_case(type(layer).__name__)
+    seen[name] = seen.get(name, -1) + 1
+    return f"{name}_{seen[name]}" if seen[name] else name
 
 
 def _optimizer_variables(optimizer, weights):
@@ -166,12 +164,13 @@ class Weights:
     def __init__(self, file):
         roots = [name for name in ("layers", "_layer_checkpoint_dependencies") if name in file.names()]
         self.root = file.at(roots[0]) if roots else None        # the second is that of Keras 2.12
-        self.seen = []
+        self.seen, self.known = {}, set()
         self.group, self.taken = "", 0
 
     def begin(self, layer):
-        self.seen.append(layer)
-        self.group, self.taken = f"{_groups(self.seen)[-1]}/vars", 0
+        name = _group(layer, self.seen)
+        self.known.add(name)
+        self.group, self.taken = f"{name}/vars", 0
 
     def __call__(self, name, shape, dtype):
         if self.root is None:
@@ -193,7 +192,7 @@ class Weights:
     def finish(self):
         """Nor any layer."""
         extra = {name for name in (self.root.names() if self.root else []) if not name.startswith("input_layer")}
-        if extra := extra - set(_groups(self.seen)):
+        if extra := extra - self.known:
             raise FormatError(f"it holds weights of layers that the model does not have: {', '.join(sorted(extra))}")
 
 
