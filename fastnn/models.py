@@ -163,7 +163,7 @@ class Sequential(Trainer):
     # Files
 
     def save(self, filepath, overwrite=True, include_optimizer=True):
-        """Save the whole model in a .fastnn file, for models.load_model(): see saving.save_model."""
+        """Save the whole model in a .fastnn or .keras file, for models.load_model(): see saving.save_model."""
         saving.save_model(self, filepath, overwrite, include_optimizer)
 
     def save_weights(self, filepath, overwrite=True):
@@ -173,6 +173,10 @@ class Sequential(Trainer):
     def load_weights(self, filepath):
         """Overwrite the weights with those of a file: see saving.load_weights."""
         saving.load_weights(self, filepath)
+
+    def export(self, filepath, overwrite=True):
+        """Write the model for other programs to predict with, as .c or .onnx: see saving.export_model."""
+        saving.export_model(self, filepath, overwrite)
 
     def to_json(self, **options):
         """The architecture as JSON text, for model_from_json(); options are those of json.dumps."""

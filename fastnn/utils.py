@@ -172,3 +172,14 @@ def real_number(name, value, least=-math.inf, most=math.inf):
         limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ValueError(f"{name} must be {limits}, received {value}.")
     return float(value)
+
+
+def optional(module, doing, extra):
+    """A library that fastnn does without until now, or an ImportError that says how to get it."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        needs = f'{doing} needs {module}. Install it with: pip install "fastnn-cpu[{extra}]"'
+        raise ImportError(needs) from error

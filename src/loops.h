@@ -68,7 +68,7 @@ INLINE real fold(lanes acc, vec (*join)(vec, vec, vec)) {
         UNROLL for (int j = 0; j < half; j++) acc.v[j] = join(acc.v[j], acc.v[j + half], acc.v[j]);
     vec last = acc.v[0];
     UNROLL for (int half = LANES / 2; half; half /= 2) last = join(last, v_down(last, half), last);
-    return last[0];
+    return v_first_lane(last);
 }
 
 /* start, then acc[lane] = f(acc[lane], x[i], y[i]) in order, then folded with `join`. */

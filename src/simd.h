@@ -9,6 +9,7 @@
 #define FASTNN_SIMD_H
 
 #include "fastnn.h"
+#include <math.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -79,7 +80,12 @@ INLINE vec v_set(real x) { return x - (vec){0}; }
 INLINE ivec v_iset(whole x) { return x - (ivec){0}; }
 INLINE vec v_load(const real *p) { return *(const unaligned *)p; }
 INLINE void v_store(real *p, vec x) { *(unaligned *)p = x; }
+INLINE ivec as_whole(vec x) { return (ivec)x; }                 /* the bits of reals as integers, and back */
+INLINE vec as_real(ivec x) { return (vec)x; }
+INLINE real v_first_lane(vec x) { return x[0]; }
 INLINE vec v_where(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+INLINE ivec v_iwhere(ivec mask, ivec yes, ivec no) { return (yes & mask) | (no & ~mask); }
+INLINE vec v_unless(ivec mask, vec x) { return (vec)((ivec)x & ~mask); }        /* x, but 0 where the mask is set */
 INLINE vec v_abs(vec x) { return (vec)((ivec)x & ~(ivec)v_set((real)-0.0)); }
 
 INLINE ivec v_lanes(void) { return (ivec){LANE_NUMBERS}; }      /* 0, 1, 2, ... */

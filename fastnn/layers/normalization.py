@@ -111,9 +111,10 @@ class Normalization(Layer):
                              f"variance={variance!r}.")
         self.mean = self.variance = self._room = None
         if mean is not None:
-            self._set(mean, variance)
+            self.set_moments(mean, variance)
 
-    def _set(self, mean, variance):
+    def set_moments(self, mean, variance):
+        """Take numbers or arrays (C,) as the moments."""
         mean, variance = np.asarray(mean, "float64"), np.asarray(variance, "float64")
         fits = mean.shape == variance.shape and mean.ndim <= 1
         if not fits or not (np.isfinite(mean) & np.isfinite(variance) & (variance >= 0)).all():
@@ -132,7 +133,7 @@ class Normalization(Layer):
 
         In float64, some thousand rows at a time.  Raises ValueError for no rows, for NaN and for infinity.
         """
-        self._set(*moments(data, self.axis is None))
+        self.set_moments(*moments(data, self.axis is None))
 
     def shape_after(self, input_shape):
         if not input_shape or self.axis not in (None, -1, len(input_shape)):
@@ -148,8 +149,13 @@ class Normalization(Layer):
         self._room = [_core.aligned(self.output_shape[-1:], self.dtype) for _ in range(2)]
         self._fill()
 
-    def stages(self):
+    def moments_in_use(self):
+        """The mean and the variance, arrays (C,) of the model's dtype."""
         if self.mean is None:
             raise RuntimeError(f"Layer {self.name!r} has no moments. Call its adapt(data) first, or give it mean= and "
                                "variance=.")
-        return [_core.BatchNormalization(math.prod(self.output_shape), self.dtype, None, None, *self._room, 0.0)]
+        return self._room
+
+    def stages(self):
+        return [_core.BatchNormalization(math.prod(self.output_shape), self.dtype, None, None, *self.moments_in_use(),
+                                         0.0)]

@@ -4,15 +4,17 @@ from importlib import import_module
 
 from .files import FormatError, as_path, mapped, write_whole
 
-MODELS = {".fastnn": "native"}          # by suffix, the module here with write(model, include_optimizer) and read(...)
-WEIGHTS = {".fastnn": "native"}         # with write_weights(model) and read_weights(model, data, source)
+MODELS = {".fastnn": "native", ".keras": "keras_files", ".h5": "keras_h5"}
+WEIGHTS = {".fastnn": "native", ".weights.h5": "keras_files", ".safetensors": "torch"}
+EXPORTS = {".c": "c_source", ".onnx": "onnx"}           # with export(model, path), which gives {path: bytes}
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """Save a model so that load_model() gives it back: its layers and weights, how it is compiled, and its place in
     training, which then goes on to the same bits as if it had not been interrupted.
 
-    filepath: ends in .fastnn; ~ is the home folder.  The file is the old one or the new one at every moment.
+    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too, which keeps no seed; ~ is the home folder.
+    The file is the old one or the new one at every moment.
     include_optimizer: False leaves out how the model is compiled.  Raises TypeError, before anything is written, for a
     Python function or a class of one's own in the model; OSError where the file cannot be written, or is there and
     overwrite is False.
@@ -26,7 +28,9 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
 
 
 def load_model(filepath, compile=True):
-    """The model in a file of save_model().  compile=False leaves it not compiled.
+    """The model in a file of save_model() or of Keras: .keras, or .h5 of Keras 2 and 3, of layers in a row.
+
+    compile=False leaves it not compiled.
 
     Raises FormatError, a ValueError, for a file that is damaged or no model; nothing in it is ever run.
     """
@@ -35,7 +39,8 @@ def load_model(filepath, compile=True):
 
 
 def save_weights(model, filepath, overwrite=True):
-    """Save the weights alone, of any model that is built."""
+    """Save the weights alone, of any model that is built: .fastnn, .weights.h5 of Keras 3, or .safetensors with
+    PyTorch's names (see saving.torch)."""
     path = as_path(filepath)
     form = _format(path, WEIGHTS, "Weights are saved as")
     if not model.built:
@@ -50,6 +55,20 @@ def load_weights(model, filepath):
     if not model.built:
         raise RuntimeError("The model has no weights yet: give its first layer input_shape=, or call fit(x, y) first.")
     form.read_weights(model, mapped(path), path)
+
+
+def __getattr__(name):
+    """fastnn.saving.torch, imported when it is first used."""
+    if name == "torch":
+        return import_module(".torch", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def export_model(model, filepath, overwrite=True):
+    """Write a model for other programs to predict with: as C99 source and its header (.c), or as ONNX (.onnx)."""
+    path = as_path(filepath)
+    for name, data in _format(path, EXPORTS, "Models are exported as").export(model, path).items():
+        write_whole(_free(name, overwrite), data)
 
 
 def to_bytes(model):
@@ -80,4 +99,5 @@ def _free(path, overwrite):
     return path
 
 
-__all__ = ["FormatError", "from_bytes", "load_model", "load_weights", "save_model", "save_weights", "to_bytes"]
+__all__ = ["FormatError", "export_model", "from_bytes", "load_model", "load_weights", "save_model", "save_weights",
+           "to_bytes"]

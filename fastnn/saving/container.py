@@ -26,28 +26,43 @@ def pack(words, tensors):
     import hashlib
     import json
 
+    text = json.dumps({"digest": ZEROS.decode(), "format": FORMAT, **words}, ensure_ascii=False, allow_nan=False,
+                      separators=(",", ":"))
+    packed = bytearray(pack_tensors(tensors, {"fastnn": text}))
+    header = packed[8:8 + int.from_bytes(packed[:8], "little")]
+    if len(header) > MOST_HEADER or values(header) > MOST_VALUES:
+        raise ValueError(f"The model has too many layers for a .fastnn file: its description takes {len(header)} bytes "
+                         f"and {values(header)} values of at most {MOST_HEADER} and {MOST_VALUES}.")
+    place = packed.index(ZEROS)
+    packed[place:place + 64] = hashlib.sha256(packed).hexdigest().encode()
+    return packed
+
+
+def pack_tensors(tensors, metadata):
+    """The bytes of a safetensors file of arrays by name, with a text for each name of metadata."""
     from safetensors import TensorSpec, serialize
 
     arrays = {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in tensors.items()}
     specs = {name: TensorSpec(dtype=array.dtype.name, shape=array.shape, data_ptr=array.ctypes.data,
                               data_len=array.nbytes) for name, array in arrays.items()}
-    text = json.dumps({"digest": ZEROS.decode(), "format": FORMAT, **words}, ensure_ascii=False, allow_nan=False,
-                      separators=(",", ":"))
-    packed = bytearray(serialize(specs, metadata={"fastnn": text}))
-    header = packed[8:8 + int.from_bytes(packed[:8], "little")]
-    if len(header) > MOST_HEADER or _values(header) > MOST_VALUES:
-        raise ValueError(f"The model has too many layers for a .fastnn file: its description takes {len(header)} bytes "
-                         f"and {_values(header)} values of at most {MOST_HEADER} and {MOST_VALUES}.")
-    place = packed.index(ZEROS)
-    packed[place:place + 64] = hashlib.sha256(packed).hexdigest().encode()
-    return packed
+    return serialize(specs, metadata=metadata)
+
+
+def tensors_of(data, source):
+    """The tensors of any safetensors file of numbers: views of `data`, a memoryview.  FormatError names `source`."""
+    try:
+        entries = parsed(header := _header(data))
+        entries.pop("__metadata__", None)
+        return _tensors(entries, data[8 + len(header):])
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{source} cannot be loaded: {error}.") from error
 
 
 def unpack(data, source):
     """The words and tensors of a packed file: views of `data`, a memoryview.  `source` names it in a FormatError."""
     try:
         header = _header(data)
-        entries = _parsed(header)
+        entries = parsed(header)
         words = _words(entries.pop("__metadata__", None))
         _check_digest(data, len(header), words.pop("digest", None))
         return words, _tensors(entries, data[8 + len(header):])
@@ -66,16 +81,16 @@ def _header(data):
     header = bytes(data[8:8 + length])
     if not header.startswith(b"{"):
         raise FormatError("it is no .fastnn file")
-    if _values(header) > MOST_VALUES:
-        raise FormatError(f"its header holds {_values(header)} values of at most {MOST_VALUES}")
+    if values(header) > MOST_VALUES:
+        raise FormatError(f"its header holds {values(header)} values of at most {MOST_VALUES}")
     return header
 
 
-def _values(header):
+def values(header):
     return sum(header.count(character) for character in b",:[{")
 
 
-def _parsed(text):
+def parsed(text):
     """JSON as the standard has it: no name twice in one object, no NaN or infinity."""
     import json
 
@@ -105,7 +120,7 @@ def _words(metadata):
     text = metadata.get("fastnn") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise FormatError("it is a safetensors file, but not one that fastnn has saved")
-    words = _parsed(text)
+    words = parsed(text)
     version = words.get("format") if isinstance(words, dict) else None
     if type(version) is int and version > FORMAT:
         raise FormatError(f"it was saved by a newer fastnn, in format {version}; this one reads up to {FORMAT}. "
