@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn.datasets import mnist
+from fastnn.datasets import files, mnist
 
 REPO = Path(__file__).resolve().parents[1]
 FULL = Path(os.environ.get("FASTNN_DATA") or REPO.parent / "shared" / "data").resolve() / "mnist.npz"
@@ -102,7 +102,7 @@ def test_order_of_the_places(tmp_path, monkeypatch, cache, keras):
 
 def test_fastnns_cache_comes_before_keras_and_the_network(monkeypatch, cache, keras):
     read = []
-    monkeypatch.setattr(mnist, "_read", lambda file: read.append(file) or CACHED)
+    monkeypatch.setattr(files, "read", lambda file: read.append(file) or CACHED)
     mnist.load_data()
     assert read == [str(cache)]
 
@@ -175,7 +175,7 @@ def test_keras_home(tmp_path, monkeypatch):
     ],
 )
 def test_cache_folder_of_each_platform(platform, variable, parts, monkeypatch, home):
-    monkeypatch.setattr(mnist, "sys", types.SimpleNamespace(platform=platform))
+    monkeypatch.setattr(files, "sys", types.SimpleNamespace(platform=platform))
     if variable:
         monkeypatch.setenv(variable, str(home / "set"))
     assert Path(mnist._cache_file()) == home.joinpath(*parts, "fastnn", "mnist.npz")
@@ -398,7 +398,7 @@ def test_wrong_file_in_fastnns_cache_is_downloaded_anew(server, monkeypatch, cac
 
 def test_slow_download_may_take_longer_than_the_timeout(server, monkeypatch):
     monkeypatch.setattr(mnist, "URL", server.url("slow"))
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     start = time.monotonic()
     assert mark_of(mnist.load_data()) == 1
     assert time.monotonic() - start > 1.5
@@ -424,7 +424,7 @@ def test_slow_download_may_take_longer_than_the_timeout(server, monkeypatch):
 def test_faults_of_the_server(fault, reason, server, monkeypatch, cache, keras):
     put(cache, OWN)
     monkeypatch.setattr(mnist, "URL", server.url(fault))
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     monkeypatch.setattr(mnist, "MAX_BYTES", 1_000_000)
     start = time.monotonic()
     with pytest.raises(ConnectionError) as info:
@@ -451,7 +451,7 @@ def test_no_network(lookup, monkeypatch, cache, keras):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(mnist, "URL", "https://mnist.invalid/mnist.npz")
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     start = time.monotonic()
     with pytest.raises(ConnectionError) as info:
         mnist.load_data()
@@ -473,7 +473,7 @@ def test_the_real_constants():
     text = Path(mnist.__file__).read_text(encoding="utf-8")
     assert 'URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"' in text
     assert 'SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"' in text
-    assert mnist.TIMEOUT < 9  # the promise is 10 seconds, with the imports
+    assert files.TIMEOUT < 9  # the promise is 10 seconds, with the imports
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
