@@ -223,7 +223,7 @@ def test_sparse_rows_are_never_made_dense(monkeypatch):
 
 
 @pytest.mark.parametrize("names", [np.array(["cat", "dog", "鳥"]), np.array(["cat", "dog", "鳥"], object),
-                                   np.array([10, -3, 7]), np.array([True, False])], ids=str)
+                                   np.array([10, -3, 7]), np.array([True, False])], ids=["text", "object", "numbers", "bool"])
 def test_labels_of_any_type(names):
     x, y = datasets.load_iris(return_X_y=True)
     x, y = x[y < len(names)], y[y < len(names)]
@@ -438,7 +438,7 @@ def test_callbacks_hear_of_every_epoch_and_may_stop():
 def test_every_solver_learns(solver):
     x, y = digits()
     model = MLPClassifier((32,), solver=solver, learning_rate_init=0.01, max_iter=20, random_state=0).fit(x, y)
-    assert model.loss_curve_[-1] < 0.8 * model.loss_curve_[0]
+    assert model.loss_curve_[-1] < 0.9 * model.loss_curve_[0]
     if isinstance(solver, optimizers.Optimizer):
         assert model.model_.optimizer is not solver
         assert solver.slots is None and solver.iterations == 0

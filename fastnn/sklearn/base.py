@@ -1,5 +1,4 @@
 """What both estimators do: the training and its state, under scikit-learn's names."""
-import copy
 import math
 import warnings
 
@@ -10,14 +9,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .. import layers, models, optimizers, regularizers
-from ..utils import look_up
+from .. import layers, regularizers, saving
 from .plan import Plan
 from .watch import Watch
 
 DTYPES = (np.float64, np.float32, np.uint8)     # of X, that stay as they are; any other becomes the first
-ADAM = ("beta_1", "beta_2", "epsilon")
-SOLVER_WORDS = {"adam": ADAM, "adamw": ADAM, "nadam": ADAM}     # what a solver takes beside the learning rate
 INPUT = {"accept_sparse": "csr", "dtype": DTYPES, "order": "C"}
 
 
@@ -41,18 +37,18 @@ class MLP(BaseEstimator):
         plan, fresh = Plan(self), not hasattr(self, "model_") or not (self.warm_start or incremental)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it trains for one epoch. Use fit().")
-        if not fresh and vars(plan) != vars(self._plan):
+        if not fresh and plan.hidden != self._hidden:
             raise ValueError("Training goes on with the layers that there are, but hidden_layer_sizes, activation or "
                              "dropout have changed. Use warm_start=False, or clone() the estimator.")
         X, y = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=self._y_numeric, **INPUT)
         targets = self._targets(y, fresh, classes, incremental)
         weights = self._weights(X, y, sample_weight, incremental)
         random = check_random_state(self.random_state)
-        initial = self._initial_weights(plan, X.shape[1], random) if fresh else None
+        initial = plan.initial_weights(X.shape[1], self.n_outputs_, random) if fresh else None
         parts, held = self._hold_out(X, targets, weights, random)
         if fresh:
             self._begin(plan, X, initial, random)
-        self._train(*parts, held, incremental)
+        self._train(*parts, held, plan.optimizer, incremental)
         return self
 
     def _weights(self, X, y, sample_weight, incremental):
@@ -64,16 +60,6 @@ class MLP(BaseEstimator):
             raise ValueError("sample_weight must be 0 or more, and above 0 for some samples, received "
                              f"{weights.min():g} to {weights.max():g}.")
         return weights
-
-    def _initial_weights(self, plan, inputs, random):
-        """Weight, bias, weight, ... uniform in +-sqrt(6 / (inputs + units)), or sqrt(2 / ...) where the activation is
-        logistic (Glorot and Bengio 2010): scikit-learn's own numbers for the same random_state."""
-        sizes, arrays = [inputs, *plan.units, self.n_outputs_], []
-        for i, shape in enumerate(zip(sizes, sizes[1:], strict=False)):
-            name = plan.activations[min(i, len(plan.units) - 1)] if plan.units else "linear"
-            bound = math.sqrt((2 if name == "sigmoid" else 6) / sum(shape))
-            arrays += [random.uniform(-bound, bound, shape), random.uniform(-bound, bound, shape[1])]
-        return arrays
 
     def _hold_out(self, X, targets, weights, random):
         """The arrays to train on, and (X, targets, weights) to validate on, or None without early_stopping."""
@@ -90,11 +76,11 @@ class MLP(BaseEstimator):
     def _begin(self, plan, X, initial, random):
         """A model with the initial weights, and nothing learnt."""
         dtype = "float64" if X.dtype == np.float64 else "float32"
-        self._plan, self.model_ = plan, plan.network(X.shape[1], self.n_outputs_, self._words()[1], dtype)
+        self._hidden, self.model_ = plan.hidden, plan.network(X.shape[1], self.n_outputs_, self._words()[1], dtype)
         self.model_._seed = int(random.randint(2**63 - 1, dtype=np.int64))
         self.model_.build((None, X.shape[1]))
         self.model_.set_weights(initial)
-        self.n_layers_, self.t_, self.loss_curve_, self._no_improvement_count = len(plan.units) + 2, 0, [], 0
+        self.n_layers_, self.t_, self.loss_curve_, self._no_improvement_count = len(plan.hidden) + 2, 0, [], 0
         self.validation_scores_ = self.best_validation_score_ = self.best_loss_ = None
         if self.early_stopping:
             self.validation_scores_, self.best_validation_score_ = [], -math.inf
@@ -102,14 +88,14 @@ class MLP(BaseEstimator):
         else:
             self.best_loss_ = math.inf
 
-    def _train(self, X, targets, weights, held, incremental):
+    def _train(self, X, targets, weights, held, optimizer, incremental):
         n, model = X.shape[0], self.model_
         batch_size = min(200 if self.batch_size == "auto" else self.batch_size, n)
         loss, _, factor = self._words()
         mean = 1 if weights is None else weights.mean()
         for layer in self._dense():
             layer.kernel_regularizer = regularizers.L2(self.alpha / (2 * batch_size * mean)) if self.alpha else None
-        model.compile(model.optimizer if incremental and model.optimizer else self._optimizer(), loss)
+        model.compile(model.optimizer if incremental and model.optimizer else optimizer, loss)
         if weights is not None or factor != 1:
             weights = np.full(n, factor) if weights is None else weights * (factor / mean)
         own = [] if self.callbacks is None else list(self.callbacks)
@@ -127,17 +113,6 @@ class MLP(BaseEstimator):
         if self.n_iter_ == self.max_iter and not incremental and not model.stop_training:
             warnings.warn(f"Maximum iterations ({self.max_iter}) reached and the optimization has not converged yet. "
                           "Increase max_iter, or tol.", ConvergenceWarning, stacklevel=4)
-
-    def _optimizer(self):
-        if not isinstance(self.solver, str):
-            optimizer = copy.deepcopy(optimizers.get(self.solver))
-            optimizer.slots, optimizer.iterations = None, 0
-            return optimizer
-        if self.solver == "sgd":
-            words = {"momentum": self.momentum, "nesterov": self.nesterovs_momentum}
-        else:
-            words = {word: getattr(self, word) for word in SOLVER_WORDS.get(self.solver, ())}
-        return look_up("solver", self.solver, optimizers.OPTIMIZERS)(self.learning_rate_init, **words)
 
     def _dense(self):
         return [layer for layer in self.model_.layers if isinstance(layer, layers.Dense)]
@@ -161,38 +136,15 @@ class MLP(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "model_" in state:
-            state["model_"] = packed(self.model_)
+            state["model_"] = saving.to_bytes(self.model_)
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "model_" in state:
-            self.model_ = unpacked(state["model_"])
+            self.model_ = saving.from_bytes(state["model_"])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def packed(model):
-    """A model as plain data and arrays: what copying and pickling an estimator keep of it."""
-    optimizer = copy.copy(model.optimizer)
-    slots, optimizer.slots, optimizer._weights = optimizer.slots, None, None
-    return {"config": model.get_config(), "weights": model.get_weights(), "seed": model._seed,
-            "epochs": model._epochs, "optimizer": optimizer, "slots": slots, "loss": model.loss.name}
-
-
-def unpacked(state):
-    """The model that packed() has described."""
-    model = models.Sequential.from_config(state["config"])
-    model._seed, model._epochs = state["seed"], state["epochs"]
-    model.build(model.input_shape)
-    model.set_weights(state["weights"])
-    model.compile(state["optimizer"], state["loss"])
-    if state["slots"] is not None:
-        model.optimizer.build(model.weights)
-        for mine, kept in zip(model.optimizer.slots, state["slots"], strict=True):
-            for array, value in zip(mine, kept, strict=True):
-                array[...] = value
-    return model
