@@ -223,7 +223,8 @@ def test_sparse_rows_are_never_made_dense(monkeypatch):
 
 
 @pytest.mark.parametrize("names", [np.array(["cat", "dog", "鳥"]), np.array(["cat", "dog", "鳥"], object),
-                                   np.array([10, -3, 7]), np.array([True, False])], ids=["text", "object", "numbers", "bool"])
+                                   np.array([10, -3, 7]), np.array([True, False])],
+                         ids=["text", "object", "numbers", "bool"])
 def test_labels_of_any_type(names):
     x, y = datasets.load_iris(return_X_y=True)
     x, y = x[y < len(names)], y[y < len(names)]
