@@ -23,7 +23,11 @@ def keep(estimator, words):
 
 
 class MLP(BaseEstimator):
-    """What both estimators do; a subclass turns y into targets, and outputs into answers and a score."""
+    """What both estimators do; a subclass turns y into targets, and outputs into answers and a score.
+
+    Its _words() are fastnn's loss, the last activation, the factor from that loss to what is minimised, as in
+    scikit-learn a sum over outputs, and what that is divided by where it is reported.
+    """
 
     def fit(self, X, y, sample_weight=None):
         """Train, from new weights or with warm_start from those that there are, and return self.
@@ -91,7 +95,7 @@ class MLP(BaseEstimator):
     def _train(self, X, targets, weights, held, optimizer, incremental):
         n, model = X.shape[0], self.model_
         batch_size = min(200 if self.batch_size == "auto" else self.batch_size, n)
-        loss, _, factor = self._words()
+        loss, _, factor, _ = self._words()
         mean = 1 if weights is None else weights.mean()
         for layer in self._dense():
             layer.kernel_regularizer = regularizers.L2(self.alpha / (2 * batch_size * mean)) if self.alpha else None

@@ -84,7 +84,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             if multilabel != self._multilabel() or multilabel and y.shape[1] != len(found):
                 raise ValueError(f"The model knows {'the columns' if self._multilabel() else 'the classes'} {found}, "
                                  f"but y has shape {y.shape}. Pass the same kind of y, or train anew with fit().")
-            if classes is not None and not np.array_equal(found, np.unique(classes)):
+            if classes is not None and not multilabel and not np.array_equal(found, np.unique(classes)):
                 raise ValueError(f"classes={classes!r} is not what the first call named: {found}.")
             return found
         if multilabel:
@@ -112,13 +112,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         return targets if self.n_outputs_ == 1 else None        # two classes, as scikit-learn has it
 
     def _words(self):
-        """Loss, last activation, and the factor from that loss to what scikit-learn minimises, a sum over outputs."""
         if self.out_activation_ == "softmax":
-            return "sparse_categorical_crossentropy", "softmax", 1
-        return "binary_crossentropy", "sigmoid", self.n_outputs_
-
-    def _loss_share(self):
-        return 1
+            return "sparse_categorical_crossentropy", "softmax", 1, 1
+        return "binary_crossentropy", "sigmoid", self.n_outputs_, 1     # Keras' is the mean over outputs
 
     def _picked(self, outputs):
         """The number of the class (n,), or 0 and 1 (n, outputs)."""

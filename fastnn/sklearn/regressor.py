@@ -47,12 +47,8 @@ class MLPRegressor(RegressorMixin, MLP):
     def _words(self):
         if isinstance(self.loss, str) and self.loss in REGRESSION:
             loss, last, share = REGRESSION[self.loss]
-            return loss, last, share * self.n_outputs_
-        return self.loss, "linear", 1
-
-    def _loss_share(self):
-        """scikit-learn descends on the sum over outputs, and reports their mean."""
-        return self.n_outputs_ if self._words()[2] != 1 else 1
+            return loss, last, share * self.n_outputs_, self.n_outputs_
+        return self.loss, "linear", 1, 1
 
     def _strata(self, targets):
         return None

@@ -15,7 +15,7 @@ class Watch(Callback):
         e = self.estimator
         e.n_iter_ += 1
         e.t_ += self.samples
-        e.loss_ = logs["loss"] / e._loss_share()
+        e.loss_ = logs["loss"] / e._words()[3]
         e.loss_curve_.append(e.loss_)
         better = self.better_score(e, logs) if self.held else self.better_loss(e)
         e._no_improvement_count = 0 if better else e._no_improvement_count + 1
