@@ -468,6 +468,18 @@ def test_losses_of_the_regressor(loss):
     assert model.score(x, y) > 0.4
 
 
+def test_counts():
+    x, y = diabetes()
+    y = np.round(np.exp(y / 2)).astype(int)
+    ours = MLPRegressor("poisson", shuffle=False, batch_size=len(x), **QUICK).fit(x, y)
+    theirs = peer(ours).fit(x, y)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x), rtol=1e-5)   # fastnn's divides by y_pred + 1e-7
+    np.testing.assert_allclose(np.diff(ours.loss_curve_), np.diff(theirs.loss_curve_), rtol=1e-4)
+    with pytest.raises(ValueError, match="loss='poisson' is for counts, 0 or more, but y holds -1"):
+        ours.fit(x, y - 1 - y.min())
+
+
 def test_interrupted_training_keeps_what_it_has(monkeypatch):
     class Interrupt(callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -8,14 +8,18 @@ from sklearn.utils import column_or_1d
 
 from .base import MLP, keep
 
-REGRESSION = {"squared_error": ("mse", "linear", 0.5), "absolute_error": ("mae", "linear", 1)}
+# scikit-learn's losses: fastnn's, the last activation, the factor for one output
+REGRESSION = {"squared_error": ("mse", "linear", 0.5), "absolute_error": ("mae", "linear", 1),
+              "poisson": ("poisson", "exponential", 1)}
 
 
 class MLPRegressor(RegressorMixin, MLP):
     """A network that predicts numbers, with scikit-learn's parameters and attributes.
 
     y: (n,) or (n, outputs).  loss: 'squared_error', half the squared difference as in scikit-learn, 'absolute_error',
-    or by name or as an object another of fastnn.losses.  The other parameters, the attributes and the dtypes are
+    'poisson' for counts, with an exponential at the end (loss_ leaves out what does not depend on the prediction), or
+    by name or as an object another of fastnn.losses.  Of several outputs the losses with scikit-learn's names are
+    added, and loss_ is their mean.  The other parameters, the attributes and the dtypes are
     MLPClassifier's, without class_weight and classes_.
 
     >>> MLPRegressor(hidden_layer_sizes=(100,), random_state=0).fit(X, y).predict(X)
@@ -40,9 +44,14 @@ class MLPRegressor(RegressorMixin, MLP):
         if not fresh and y.shape[1] != self.n_outputs_:
             raise ValueError(f"The model has {self.n_outputs_} outputs, but y has shape {y.shape}. Pass as many "
                              "columns, or train anew with fit().")
+        if self._poisson() and (y < 0).any():
+            raise ValueError(f"loss='poisson' is for counts, 0 or more, but y holds {y.min():g}. Use another loss.")
         if fresh:
-            self.n_outputs_, self.out_activation_ = y.shape[1], "identity"
+            self.n_outputs_, self.out_activation_ = y.shape[1], "exp" if self._poisson() else "identity"
         return y
+
+    def _poisson(self):
+        return isinstance(self.loss, str) and self.loss == "poisson"
 
     def _words(self):
         if isinstance(self.loss, str) and self.loss in REGRESSION:
