@@ -37,14 +37,17 @@ def set_threads(threads, str name="The number of threads"):
 
 
 cdef choose():
-    """FASTNN_ISA and FASTNN_NUM_THREADS, or what the machine offers."""
+    """FASTNN_ISA and FASTNN_NUM_THREADS, or what the machine offers: of its threads no more than OMP_NUM_THREADS, by
+    which joblib shares the processors among its worker processes."""
     global chosen_isa
     chosen_isa = fastnn_isa_best()
     if os.environ.get("FASTNN_ISA"):
         set_isa(os.environ["FASTNN_ISA"])
     threads = os.environ.get("FASTNN_NUM_THREADS")
     if not threads:
-        fastnn_set_threads(fastnn_default_threads())
+        fair = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        most = int(fair) if fair.isascii() and fair.isdigit() else 0
+        fastnn_set_threads(min(fastnn_default_threads(), most or FASTNN_MAX_THREADS))
     elif threads.isascii() and threads.isdigit():
         set_threads(int(threads), "FASTNN_NUM_THREADS")
     else:

@@ -5,7 +5,6 @@ No test touches the user's caches or the network: the home folder is a temporary
 
 import errno
 import hashlib
-import http.server
 import io
 import os
 import re
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_server import serving
 
-from fastnn.datasets import mnist
+from fastnn.datasets import files, mnist
 
 REPO = Path(__file__).resolve().parents[1]
 FULL = Path(os.environ.get("FASTNN_DATA") or REPO.parent / "shared" / "data").resolve() / "mnist.npz"
@@ -102,7 +102,7 @@ def test_order_of_the_places(tmp_path, monkeypatch, cache, keras):
 
 def test_fastnns_cache_comes_before_keras_and_the_network(monkeypatch, cache, keras):
     read = []
-    monkeypatch.setattr(mnist, "_read", lambda file: read.append(file) or CACHED)
+    monkeypatch.setattr(files, "read", lambda file: read.append(file) or CACHED)
     mnist.load_data()
     assert read == [str(cache)]
 
@@ -175,7 +175,7 @@ def test_keras_home(tmp_path, monkeypatch):
     ],
 )
 def test_cache_folder_of_each_platform(platform, variable, parts, monkeypatch, home):
-    monkeypatch.setattr(mnist, "sys", types.SimpleNamespace(platform=platform))
+    monkeypatch.setattr(files, "sys", types.SimpleNamespace(platform=platform))
     if variable:
         monkeypatch.setenv(variable, str(home / "set"))
     assert Path(mnist._cache_file()) == home.joinpath(*parts, "fastnn", "mnist.npz")
@@ -282,104 +282,16 @@ def test_wrong_file_in_fastnns_cache_does_not_hide_keras(cache, keras):
 # --- downloads ----------------------------------------------------------------------------------------------
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests = []
-        self.closing = threading.Event()
-
-    def url(self, fault):
-        return f"http://127.0.0.1:{self.server_port}/{fault}/mnist.npz"
-
-    def handle_error(self, request, client_address):
-        """The client hanging up is what some of the tests want."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers with the fault that the address names."""
-
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        getattr(self, self.path.split("/")[1])()
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, *pieces, status=200, length=None, pause=0.0, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(sum(map(len, pieces)) if length is None else length))
-        self.end_headers()
-        for piece in pieces:
-            self.wfile.write(piece)
-            self.wfile.flush()
-            self.server.closing.wait(pause)
-
-    def good(self):
-        self.answer(CACHED)
-
-    def slow(self):
-        step = len(CACHED) // 6 + 1
-        self.answer(*(CACHED[i : i + step] for i in range(0, len(CACHED), step)), pause=0.3)
-
-    def wrong(self):
-        self.answer(OWN)
-
-    def login_page(self):
-        self.answer(b"<html>Please log in</html>", **{"Content-Type": "text/html"})
-
-    def nothing(self):
-        self.answer()
-
-    def truncated(self):
-        self.answer(CACHED[:5000], length=len(CACHED))
-
-    def not_found(self):
-        self.answer(b"no such file", status=404)
-
-    def broken(self):
-        self.answer(b"sorry", status=503)
-
-    def redirect(self):
-        self.answer(status=302, Location=self.server.url("good"))
-
-    def endless(self):
-        self.send_response(200)
-        self.end_headers()
-        while not self.server.closing.is_set():
-            self.wfile.write(bytes(1 << 16))
-
-    def silent(self):
-        self.server.closing.wait()
-
-    def stalled(self):
-        self.answer(CACHED[:5000], length=len(CACHED), pause=60)
-
-    def hung_up(self):
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def no_http(self):
-        self.wfile.write(b"\x16\x03\x01\x00 what?\r\n")
-
-
 @pytest.fixture
 def server():
     pytest.importorskip("pooch")
     pytest.importorskip("requests")  # imported here, so that short timeouts do not measure the import
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving({"mnist.npz": CACHED}, {"mnist.npz": OWN}) as server:
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 def test_download(server, monkeypatch, cache, capfd, caplog):
-    monkeypatch.setattr(mnist, "URL", server.url("good"))
+    monkeypatch.setattr(mnist, "URL", server.url("good", "mnist.npz"))
     assert mark_of(mnist.load_data()) == 1
     assert cache.read_bytes() == CACHED
     assert mark_of(mnist.load_data()) == 1
@@ -391,14 +303,14 @@ def test_download(server, monkeypatch, cache, capfd, caplog):
 
 def test_wrong_file_in_fastnns_cache_is_downloaded_anew(server, monkeypatch, cache):
     put(cache, OWN)
-    monkeypatch.setattr(mnist, "URL", server.url("good"))
+    monkeypatch.setattr(mnist, "URL", server.url("good", "mnist.npz"))
     assert mark_of(mnist.load_data()) == 1
     assert cache.read_bytes() == CACHED
 
 
 def test_slow_download_may_take_longer_than_the_timeout(server, monkeypatch):
-    monkeypatch.setattr(mnist, "URL", server.url("slow"))
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(mnist, "URL", server.url("slow", "mnist.npz"))
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     start = time.monotonic()
     assert mark_of(mnist.load_data()) == 1
     assert time.monotonic() - start > 1.5
@@ -423,8 +335,8 @@ def test_slow_download_may_take_longer_than_the_timeout(server, monkeypatch):
 )
 def test_faults_of_the_server(fault, reason, server, monkeypatch, cache, keras):
     put(cache, OWN)
-    monkeypatch.setattr(mnist, "URL", server.url(fault))
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(mnist, "URL", server.url(fault, "mnist.npz"))
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     monkeypatch.setattr(mnist, "MAX_BYTES", 1_000_000)
     start = time.monotonic()
     with pytest.raises(ConnectionError) as info:
@@ -451,7 +363,7 @@ def test_no_network(lookup, monkeypatch, cache, keras):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(mnist, "URL", "https://mnist.invalid/mnist.npz")
-    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
+    monkeypatch.setattr(files, "TIMEOUT", 1.0)
     start = time.monotonic()
     with pytest.raises(ConnectionError) as info:
         mnist.load_data()
@@ -473,7 +385,7 @@ def test_the_real_constants():
     text = Path(mnist.__file__).read_text(encoding="utf-8")
     assert 'URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"' in text
     assert 'SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"' in text
-    assert mnist.TIMEOUT < 9  # the promise is 10 seconds, with the imports
+    assert files.TIMEOUT < 9  # the promise is 10 seconds, with the imports
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -482,7 +394,7 @@ def test_disk_full(step, server, monkeypatch, cache):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     put(cache, OWN)
-    monkeypatch.setattr(mnist, "URL", server.url("good"))
+    monkeypatch.setattr(mnist, "URL", server.url("good", "mnist.npz"))
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match=r"downloaded but cannot be kept \(No space left.*FASTNN_DATA") as info:
         mnist.load_data()
@@ -494,7 +406,7 @@ def test_disk_full(step, server, monkeypatch, cache):
 
 def test_cache_folder_cannot_be_made(server, monkeypatch, cache):
     put(cache.parent, b"a file where the folder should be")
-    monkeypatch.setattr(mnist, "URL", server.url("good"))
+    monkeypatch.setattr(mnist, "URL", server.url("good", "mnist.npz"))
     with pytest.raises(OSError, match="downloaded but cannot be kept") as info:
         mnist.load_data()
     assert info.value.filename == str(cache)
@@ -504,7 +416,7 @@ def test_cache_folder_cannot_be_made(server, monkeypatch, cache):
 def test_eight_processes_at_once(server, cache):
     script = (
         "from fastnn.datasets import mnist\n"
-        f"mnist.URL, mnist.SHA256 = {server.url('slow')!r}, {mnist.SHA256!r}\n"
+        f"mnist.URL, mnist.SHA256 = {server.url('slow', 'mnist.npz')!r}, {mnist.SHA256!r}\n"
         "assert mnist.load_data()[0][1][0] == 1"
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(8)]

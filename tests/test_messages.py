@@ -398,6 +398,13 @@ def test_the_environment_is_obeyed():
     assert here.split()[0] in fastnn.info()["isas"]
 
 
+@pytest.mark.parametrize("value, most", [("1", 1), (" 1,2", 1), ("999", None), ("", None), ("0", None), ("all", None)])
+def test_no_more_threads_than_openmp_is_told(value, most):
+    allowed = import_with(FASTNN_NUM_THREADS="", OMP_NUM_THREADS="").split()[1]
+    assert import_with(FASTNN_NUM_THREADS="", OMP_NUM_THREADS=value).split()[1] == str(most or allowed)
+    assert import_with(FASTNN_NUM_THREADS="3", OMP_NUM_THREADS=value).split()[1] == "3"
+
+
 @pytest.mark.parametrize("name, value, parts", [
     ("FASTNN_ISA", "avx9", ["ValueError", "'avx9' is not available", "Available: baseline", "Unset FASTNN_ISA"]),
     ("FASTNN_NUM_THREADS", "two", ["ValueError: FASTNN_NUM_THREADS must be", "received 'two'. Unset it"]),

@@ -1,5 +1,5 @@
 """Data sets under Keras' names: ``from fastnn.datasets import mnist``, then ``mnist.load_data()``."""
 
-from . import mnist
+from . import fashion_mnist, mnist
 
-__all__ = ["mnist"]
+__all__ = ["fashion_mnist", "mnist"]
