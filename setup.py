@@ -61,7 +61,7 @@ HEADERS = ["fastnn.h", "simd.h", "loops.h", "kernels.inc", "elementwise.inc", "a
            "reductions.inc", "columns.inc", "activations.inc", "normalization.inc"]
 core = Extension(
     "fastnn._core",
-    ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c"],
+    ["src/_core.pyx", "src/dispatch.c", "src/threads.c", "src/random.c", "src/bytes.c"],
     depends=["src/" + name for name in HEADERS],
     include_dirs=[numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
