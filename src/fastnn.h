@@ -22,7 +22,7 @@ enum { MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQU
        BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY,
        BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES };      /* the last two measure only, and give no gradient */
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
-enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS };
+enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_MEAN, REDUCTIONS };
 
 /* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
  * What writes a list may write STEPS_MARGIN elements past its end. */
@@ -201,7 +201,7 @@ typedef struct {
 } fastnn_reduction;
 
 typedef struct {
-    fastnn_reduction of[REDUCTIONS];
+    fastnn_reduction of[REDUCTIONS];        /* REDUCE_MEAN: of int64 alone, exact and in float64 */
     void (*divide)(void *out, isize step, isize n, isize count);    /* sums in out (n) to means; of integers in float64 */
 } fastnn_reductions;
 
