@@ -23,7 +23,7 @@ cdef isize[UNARIES + BINARIES] PARALLEL_FROM    # elements from which the thread
 cdef void fill_thresholds():
     cdef int i
     for i in range(UNARIES + BINARIES):
-        PARALLEL_FROM[i] = 1 << 16 if i >= UNARIES or i in (RELU, NEGATIVE, ABSOLUTE, SQUARE, SIGN) else 1 << 13
+        PARALLEL_FROM[i] = 1 << 16 if i >= UNARIES or i in (RELU, NEGATIVE, ABSOLUTE, SQUARE, SIGN) else 1 << 14
 
 
 fill_thresholds()
@@ -46,7 +46,8 @@ cdef struct Loop:
 
 # ---- running: rows are all axes but the last, in order
 
-ctypedef void (*transposition)(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols) noexcept nogil
+ctypedef void (*transposition)(const void *x, isize x_row, void *out, isize out_row, isize rows,
+                               isize cols) noexcept nogil
 
 
 cdef inline transposition transpose_of(isize item) noexcept nogil:
@@ -99,7 +100,8 @@ cdef void run_tile(const Loop *loop, const char *x, const char *y, char *out, is
         loop.kernels.binary[loop.operation](&p)
     else:
         for i in range(rows):
-            loop.kernels.unary[loop.operation](<const char *>p.x + i * p.x_row * width, to + i * p.out_row * width, cols)
+            loop.kernels.unary[loop.operation](<const char *>p.x + i * p.x_row * width, to + i * p.out_row * width,
+                                               cols)
     for i in range(rows if loop.buffered[OUT] else 0):
         loop.kernels.scatter(to + i * cols * width, out + i * out_row, out_step, cols)
 
@@ -181,9 +183,12 @@ cdef void run_loop_block(void *context, isize block, int worker) noexcept nogil:
 
 
 cdef void run_loop(Loop *loop, isize n) noexcept nogil:
-    """n elements, in blocks of fixed size on all threads if there are enough."""
+    """n elements, in blocks on all threads if there are enough."""
     cdef isize cols = loop.shape[loop.axes - 1], least = PARALLEL_FROM[loop.operation + loop.binary * UNARIES]
-    cdef isize grain = least // 4
+    cdef isize grain
+    if ITEMS[loop.element[OUT]] == 1:
+        least *= 4
+    grain = max(least // 4, n // (BLOCKS_PER_THREAD * fastnn_threads()))
     loop.rows = n // cols
     if n < least or fastnn_threads() == 1:
         run_rows(loop, 0, loop.rows, 0, cols)
