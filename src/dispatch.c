@@ -6,11 +6,11 @@
     extern const fastnn_kernels fastnn_##isa##_float, fastnn_##isa##_double; \
     extern const fastnn_elementwise TYPES(elementwise_##isa); \
     extern const fastnn_reductions TYPES(fastnn_reductions_##isa);
-/* integers: the set whose reductions of integers serve this one too */
-#define ROW(isa, integers, supported) \
+/* narrow: the set whose reductions of int32 and uint8 serve this one too */
+#define ROW(isa, narrow, supported) \
     {#isa, {&fastnn_##isa##_float, &fastnn_##isa##_double}, {TYPES(&elementwise_##isa)}, \
-     {&fastnn_reductions_##isa##_float, &fastnn_reductions_##isa##_double, &fastnn_reductions_##integers##_int32_t, \
-      &fastnn_reductions_##integers##_int64_t, &fastnn_reductions_##integers##_uint8_t}, supported}
+     {&fastnn_reductions_##isa##_float, &fastnn_reductions_##isa##_double, &fastnn_reductions_##narrow##_int32_t, \
+      &fastnn_reductions_##isa##_int64_t, &fastnn_reductions_##narrow##_uint8_t}, supported}
 
 TABLES(baseline)
 static int always(void) { return 1; }

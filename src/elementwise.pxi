@@ -1,10 +1,12 @@
 # Element-wise operations with broadcasting.  The axes of all operands are put in the order of memory and those that
 # touch are joined; the last one is the inner loop of a kernel, the last two are one call of it.  An operand that does
-# not lie together, or is of another type than the one computed in, is converted through a buffer on the stack, some
-# hundred elements at a time.  Nothing but the result is allocated.
+# not lie together, or is of another type than the one computed in, is converted through the thread's scratch, some
+# thousand elements at a time.  Nothing but the result is allocated.
 
 cdef enum:
-    CHUNK = 512                 # elements that are converted at a time
+    CHUNK = 2048                # elements that are brought together at a time
+    TILE_COLS = 128             # of them side by side, where an operand lies down the rows,
+    LINES_DOWN = 16             # and a multiple of these rows
     NO_Y = 2                    # the operands of a unary operation are X and OUT
     HOLD_GIL = 4096             # elements up to which other Python threads wait
 
@@ -21,7 +23,7 @@ cdef isize[UNARIES + BINARIES] PARALLEL_FROM    # elements from which the thread
 cdef void fill_thresholds():
     cdef int i
     for i in range(UNARIES + BINARIES):
-        PARALLEL_FROM[i] = 1 << 16 if i >= UNARIES or i in (RELU, NEGATIVE, ABSOLUTE, SQUARE, SIGN) else 1 << 13
+        PARALLEL_FROM[i] = 1 << 16 if i >= UNARIES or i in (RELU, NEGATIVE, ABSOLUTE, SQUARE, SIGN) else 1 << 14
 
 
 fill_thresholds()
@@ -44,47 +46,92 @@ cdef struct Loop:
 
 # ---- running: rows are all axes but the last, in order
 
-cdef void run_chunk(const Loop *loop, const char *x, const char *y, char *out, isize n) noexcept nogil:
-    """n <= CHUNK elements of the last axis, at least one operand being buffered."""
-    cdef double[OPERANDS][CHUNK] buffer
-    cdef isize[2] step
-    cdef const char *source[2]
-    cdef isize i, last = loop.axes - 1
-    cdef int k
-    cdef fastnn_rows p
-    source[X], source[Y] = x, y
-    for k in range(2 if loop.binary else 1):
-        step[k] = loop.step[k][last] // ITEMS[loop.element[k]]
-        if loop.buffered[k]:
-            i = n if step[k] or k == X else 1
-            loop.kernels.convert[loop.element[k]](source[k], step[k], buffer[k], i)
-            source[k], step[k] = <const char *>buffer[k], i == n
-    if loop.watch_zeros:
-        for i in range(n if step[Y] else <isize>1):
-            if buffer[Y][i] == 0:
-                (<Loop *>loop).found_zero = True
-    cdef char *to = <char *>buffer[OUT] if loop.buffered[OUT] else out
+ctypedef void (*transposition)(const void *x, isize x_row, void *out, isize out_row, isize rows,
+                               isize cols) noexcept nogil
+
+
+cdef inline transposition transpose_of(isize item) noexcept nogil:
+    return fastnn_transpose_bytes if item == 1 else kernels_of(FLOAT32 if item == 4 else FLOAT64).transpose
+
+
+cdef void bring(const Loop *loop, int k, const char **x, isize *row, isize *step, isize rows, isize cols,
+                char *buffer) noexcept nogil:
+    """Puts rows x cols elements of operand k together in the buffer, in the type computed in, if they are not so where
+    *x points; *x, *row and *step then tell where they are, in elements."""
+    cdef int element = loop.element[k], last = loop.axes - 1
+    cdef isize item = ITEMS[element], width = ITEMS[loop.element[OUT]], i
+    cdef isize across = loop.step[k][last] // item, down = loop.step[k][last - 1] // item if last else 0
+    cdef char *spare = buffer
+    row[0], step[0] = down, across
+    if not loop.buffered[k]:
+        return
+    rows, cols = rows if down else 1, cols if across or k == X else 1
+    row[0], step[0] = cols if down else 0, 1 if across or k == X else 0
+    if cols == 1:
+        rows, cols, across = 1, rows, down
+    if rows > 1 and down == 1:          # it lies down the rows
+        if element != loop.element[OUT]:
+            spare += CHUNK * sizeof(double)
+        transpose_of(item)(x[0], across, spare, cols, cols, rows)
+        if spare != buffer:
+            loop.kernels.convert[element](spare, 1, buffer, rows * cols)
+    elif down == cols * across:
+        loop.kernels.convert[element](x[0], across, buffer, rows * cols)
+    else:
+        for i in range(rows):
+            loop.kernels.convert[element](x[0] + i * down * item, across, buffer + i * cols * width, cols)
+    x[0] = buffer
+
+
+cdef void run_tile(const Loop *loop, const char *x, const char *y, char *out, isize rows, isize cols) noexcept nogil:
+    """rows x cols <= CHUNK elements of the last two axes, at least one operand being buffered."""
+    cdef char *buffer = <char *>fastnn_scratch()
+    cdef char *to = buffer + 4 * CHUNK * sizeof(double) if loop.buffered[OUT] else out
+    cdef isize width = ITEMS[loop.element[OUT]], i, last = loop.axes - 1
+    cdef isize out_row = loop.step[OUT][last - 1] if last else 0, out_step = loop.step[OUT][last] // width
+    cdef fastnn_rows p = fastnn_rows(x, y, to, rows, cols, 0, 0, out_row // width if to == out else cols, 0, 0)
+    bring(loop, X, <const char **>&p.x, &p.x_row, &p.x_step, rows, cols, buffer)
     if loop.binary:
-        p = fastnn_rows(source[X], source[Y], to, 1, n, 0, 0, 0, step[X], step[Y])
+        bring(loop, Y, <const char **>&p.y, &p.y_row, &p.y_step, rows, cols, buffer + 2 * CHUNK * sizeof(double))
+        if loop.watch_zeros and kernels_of(FLOAT64).has_zero(p.y, (rows if p.y_row else 1) * (cols if p.y_step else 1)):
+            (<Loop *>loop).found_zero = True
+        if p.x_row == cols and p.y_row == cols and p.out_row == cols:
+            p.rows, p.cols = 1, rows * cols
         loop.kernels.binary[loop.operation](&p)
     else:
-        loop.kernels.unary[loop.operation](source[X], to, n)
-    if loop.buffered[OUT]:
-        loop.kernels.scatter(to, out, loop.step[OUT][last] // ITEMS[loop.element[OUT]], n)
+        for i in range(rows):
+            loop.kernels.unary[loop.operation](<const char *>p.x + i * p.x_row * width, to + i * p.out_row * width,
+                                               cols)
+    for i in range(rows if loop.buffered[OUT] else 0):
+        loop.kernels.scatter(to + i * cols * width, out + i * out_row, out_step, cols)
+
+
+cdef void run_tiles(const Loop *loop, char **at, isize rows, isize cols, isize width) noexcept nogil:
+    """In tiles of `width` columns and so many rows that whole cache lines of what lies down them are used at once."""
+    cdef isize height = CHUNK // width, r = 0, c, last = loop.axes - 1, before = max(last - 1, 0)
+    if height > LINES_DOWN:
+        height -= height % LINES_DOWN
+    while r < rows:
+        c = 0
+        while c < cols:
+            run_tile(loop, at[X] + r * loop.step[X][before] + c * loop.step[X][last],
+                     at[Y] + r * loop.step[Y][before] + c * loop.step[Y][last],
+                     at[OUT] + r * loop.step[OUT][before] + c * loop.step[OUT][last],
+                     min(height, rows - r), min(width, cols - c))
+            c += width
+        r += height
 
 
 cdef void run_together(const Loop *loop, char **at, isize rows, isize cols) noexcept nogil:
     """rows of the last axis but one, cols of the last one."""
-    cdef isize r, c, last = loop.axes - 1, before = max(last - 1, 0)
+    cdef isize r, last = loop.axes - 1, before = max(last - 1, 0), width = CHUNK
     cdef fastnn_rows p
+    cdef int k
     if loop.buffered[X] or loop.buffered[OUT] or loop.binary and loop.buffered[Y]:
-        for r in range(rows):
-            c = 0
-            while c < cols:
-                run_chunk(loop, at[X] + r * loop.step[X][before] + c * loop.step[X][last],
-                          at[Y] + r * loop.step[Y][before] + c * loop.step[Y][last],
-                          at[OUT] + r * loop.step[OUT][before] + c * loop.step[OUT][last], min(CHUNK, cols - c))
-                c += CHUNK
+        for k in range(2 if loop.binary else 1):
+            if rows > 1 and loop.buffered[k] and loop.step[k][before] == ITEMS[loop.element[k]]:
+                width = TILE_COLS
+        run_tiles(loop, at, rows, cols, min(width, cols))
     elif loop.binary:
         p = fastnn_rows(at[X], at[Y], at[OUT], rows, cols, loop.step[X][before] // ITEMS[loop.element[X]],
                         loop.step[Y][before] // ITEMS[loop.element[Y]],
@@ -136,9 +183,12 @@ cdef void run_loop_block(void *context, isize block, int worker) noexcept nogil:
 
 
 cdef void run_loop(Loop *loop, isize n) noexcept nogil:
-    """n elements, in blocks of fixed size on all threads if there are enough."""
+    """n elements, in blocks on all threads if there are enough."""
     cdef isize cols = loop.shape[loop.axes - 1], least = PARALLEL_FROM[loop.operation + loop.binary * UNARIES]
-    cdef isize grain = least // 4
+    cdef isize grain
+    if ITEMS[loop.element[OUT]] == 1:
+        least *= 4
+    grain = max(least // 4, n // (BLOCKS_PER_THREAD * fastnn_threads()))
     loop.rows = n // cols
     if n < least or fastnn_threads() == 1:
         run_rows(loop, 0, loop.rows, 0, cols)

@@ -22,7 +22,7 @@ enum { MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQU
        BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY,
        BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES };      /* the last two measure only, and give no gradient */
 enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
-enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS };
+enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_MEAN, REDUCTIONS };
 
 /* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
  * What writes a list may write STEPS_MARGIN elements past its end. */
@@ -145,6 +145,7 @@ typedef struct {
     /* reductions to one number, in 32 virtual lanes and chunks of 4096 (N6) */
     unary_kernel sum;
     void (*sizes)(const void *x, double *out, isize n);     /* out[0] += sum|x|, out[1] += sum(x^2), of one chunk */
+    int (*has_zero)(const void *x, isize n);                    /* whether one of n >= 1 elements is 0 */
     /* out[r] = x[r] . y[r] for rows of n elements; y_row is 0 where all rows meet one y */
     void (*matvec)(const void *x, isize x_row, const void *y, isize y_row, void *out, isize rows, isize n);
     /* the same with one y, of x given as its transpose (n, rows) */
@@ -200,7 +201,7 @@ typedef struct {
 } fastnn_reduction;
 
 typedef struct {
-    fastnn_reduction of[REDUCTIONS];
+    fastnn_reduction of[REDUCTIONS];        /* REDUCE_MEAN: of int64 alone, exact and in float64 */
     void (*divide)(void *out, isize step, isize n, isize count);    /* sums in out (n) to means; of integers in float64 */
 } fastnn_reductions;
 
@@ -223,6 +224,10 @@ int fastnn_default_threads(void);
 double fastnn_seconds(void);                        /* a clock that only goes forward */
 void *fastnn_scratch(void);                         /* FASTNN_SCRATCH_BYTES of the calling thread's own */
 enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
+
+/* bytes.c: out (cols, rows) = transposed x (rows, cols); and the reductions of rows of booleans, NULL for their sum */
+void fastnn_transpose_bytes(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);
+extern const reduction_kernel fastnn_boolean_rows[REDUCTIONS];
 
 /* random.c: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014); a stream is named by its key (N10). */
 uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position);

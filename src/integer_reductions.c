@@ -9,6 +9,10 @@
 #define int64_t_PARTIAL uint64_t
 #define uint8_t_PARTIAL uint32_t
 
+#define int32_t_BITS 32
+#define int64_t_BITS 64
+#define uint8_t_BITS 8
+
 #define TOTAL uint64_t      /* wraps, and holds an int64 as well */
 #define SIGNED_TOTAL int64_t
 #define MEAN double
@@ -16,6 +20,7 @@
 #define INDEX PASTE(ELEMENT, _INDEX)
 #define UP_TO(x, y) ((x) <= (y))
 #define IS_NAN(x) 0
+#define PLAIN(x) (x)
 
 /* Whole numbers add up to the same sum in any order; PARTIAL holds that of 4096. */
 static TOTAL sum_row(const ELEMENT *x, isize n) {
@@ -66,18 +71,63 @@ INLINE ivec load_whole(const ELEMENT *x) {
 static isize find(const ELEMENT *x, isize n, ELEMENT best) {
     if (sizeof(ELEMENT) == 1) return (const ELEMENT *)memchr(x, (int)best, (size_t)n) - x;
     const ivec wanted = v_iset((whole)best);
+    for (isize i = 0; n >= FIND; i += FIND) {       /* the last step looks at some a second time */
+        const ELEMENT *from = i + FIND <= n ? x + i : x + n - FIND;
+        v_mask same[4];
+        UNROLL for (int j = 0; j < 4; j++) same[j] = v_iequal(load_whole(from + j * LANES), wanted);
+        if (v_any((same[0] | same[1]) | (same[2] | same[3]))) return from - x + first_of(same);
+    }
     isize i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {                        /* four vectors at a time, to the one with it */
-        v_mask any = v_iequal(load_whole(x + i), wanted);
-        UNROLL for (int j = 1; j < 4; j++) any |= v_iequal(load_whole(x + i + j * LANES), wanted);
-        if (v_any(any)) break;
-    }
-    for (; i + LANES <= n; i += LANES) {
-        unsigned bits = v_bits(load_whole(x + i) == wanted);
-        if (bits) return i + __builtin_ctz(bits);
-    }
     while (x[i] != best) i++;
     return i;
 }
+
+#if PASTE(ELEMENT, _BITS) == 64
+/* Means of numbers whose sum may need more than 64 bits: the halves of up to 4096 of them add up apart. */
+#define EXACT_MEAN
+INLINE __int128 joined(int64_t high, uint64_t low) { return ((__int128)high << 32) + low; }
+
+static void mean_rows(const void *x_, isize x_row, void *out, isize step, isize rows, isize cols) {
+    for (isize r = 0; r < rows; r++) {
+        const ELEMENT *x = (const ELEMENT *)x_ + r * x_row;
+        __int128 total = 0;
+        for (isize first = 0; first < cols; first += 4096) {
+            isize last = cols - first < 4096 ? cols : first + 4096;
+            int64_t high = 0;
+            uint64_t low = 0;
+            for (isize i = first; i < last; i++) {
+                high += x[i] >> 32;
+                low += (uint32_t)x[i];
+            }
+            total += joined(high, low);
+        }
+        ((double *)out)[r * step] = (double)total / (double)cols;
+    }
+}
+
+static void mean_columns(const void *x_, isize x_row, void *out, isize step, isize rows, isize cols) {
+    enum { MEANS = 512 };
+    int64_t high[MEANS];
+    uint64_t low[MEANS];
+    for (isize c = 0; c < cols; c += MEANS) {
+        const isize n = cols - c < MEANS ? cols - c : MEANS;
+        __int128 total[MEANS] = {0};
+        for (isize first = 0; first < rows; first += 4096) {
+            for (isize i = 0; i < n; i++) high[i] = 0, low[i] = 0;
+            const isize last = rows - first < 4096 ? rows : first + 4096;
+            for (isize r = first; r < last; r += 2) {       /* two rows at a time, the last one with itself half */
+                const ELEMENT *x = (const ELEMENT *)x_ + r * x_row + c, *y = r + 1 < last ? x + x_row : x;
+                const uint32_t some = r + 1 < last ? UINT32_MAX : 0;
+                for (isize i = 0; i < n; i++) {
+                    high[i] += (x[i] >> 32) + (y[i] >> 32 & (int64_t)(int32_t)some);
+                    low[i] += (uint64_t)(uint32_t)x[i] + ((uint32_t)y[i] & some);
+                }
+            }
+            for (isize i = 0; i < n; i++) total[i] += joined(high[i], low[i]);
+        }
+        for (isize i = 0; i < n; i++) ((double *)out)[(c + i) * step] = (double)total[i] / (double)rows;
+    }
+}
+#endif
 
 #include "reductions.inc"

@@ -15,7 +15,7 @@ cdef extern from "fastnn.h" nogil:
         COSINE_SIMILARITY, BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY
         BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
-        REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCTIONS
+        REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_MEAN, REDUCTIONS
         SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
 
     ctypedef struct fastnn_steps:
@@ -97,6 +97,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_kernels:
         unary_kernel sum
         void (*sizes)(const void *x, double *out, isize n) noexcept nogil
+        int (*has_zero)(const void *x, isize n) noexcept nogil
         unary_kernel activate[ACTIVATIONS]
         binary_kernel activate_backward[ACTIVATIONS]
         void (*curve)(int kind, const double *numbers, const void *x, const void *dout, void *out,
@@ -169,6 +170,9 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_default_threads()
     double fastnn_seconds()
     void *fastnn_scratch()
+
+    void fastnn_transpose_bytes(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols)
+    const reduction_kernel fastnn_boolean_rows[REDUCTIONS]
 
     uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position)
     void fastnn_random_uniform(uint64_t key, double low, double high, double *out, isize n)

@@ -313,7 +313,13 @@ def outer(x, y, out=None):
     result = traced("outer", (x, y), {} if out is None else {"out": out})
     if result is not NotImplemented:
         return result
-    return multiplied("outer", False, as_array(x).reshape(-1, 1), as_array(y).reshape(1, -1), out, False, False)
+    cdef Loop loop
+    x, y = as_array(x).reshape(-1, 1), as_array(y).reshape(1, -1)
+    if element_of(x) == UINT8 and element_of(y) == UINT8:       # which have no product of matrices of their own
+        loop.element[X] = loop.element[Y] = UINT8
+        loop.binary, loop.operation, loop.watch_zeros = True, MULTIPLY, False
+        return run(&loop, "outer", x, y, UINT8, out)
+    return multiplied("outer", False, x, y, out, False, False)
 
 
 def tensordot(x, y, axes=2, out=None):

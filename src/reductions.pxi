@@ -17,14 +17,14 @@ cdef struct Axes:
     isize out[MOST_AXES]        # and of out
 
 cdef struct Reducing:
-    const fastnn_reduction *kernel
+    fastnn_reduction kernel
     const fastnn_reductions *kernels
     const char *x
     char *out
     isize item, out_item
     isize count                 # elements of one result, x_step apart
     isize x_step
-    bint mean, by_columns
+    bint mean, by_columns, alone        # alone: by the caller, without threads
     isize n, n_x, n_out         # the kept axis that a kernel call runs along
     Axes kept                   # the other ones
     isize outer                 # and their product
@@ -225,14 +225,14 @@ cdef int run_reduction(Reducing *job) noexcept nogil:
     cdef isize chunks = (job.count + REDUCE_CHUNK - 1) // REDUCE_CHUNK
     cdef const char *x
     cdef char *out
-    if elements < REDUCE_ALONE or fastnn_threads() == 1:
+    if elements < REDUCE_ALONE or job.alone or fastnn_threads() == 1:
         job.grain, job.panels, job.groups = job.n, 1, 1
     else:
         share_out(job)
     units = job.outer * job.panels
     if job.groups == 1:
         per = max(1, REDUCE_GRAIN // (job.grain * job.count))
-        run_blocks(reduce_units, job, (units + per - 1) // per, elements)
+        run_blocks(reduce_units, job, (units + per - 1) // per, 0 if job.alone else elements)
         return 0
     job.partial = <char *>malloc(<size_t>(units * chunks * job.grain * job.out_item))
     if job.partial == NULL:
@@ -258,8 +258,9 @@ cdef object reduce_all_quickly(int kind, bint mean, np.ndarray x):
     cdef const fastnn_reductions *kernels = reductions_of(element_type(x))
     cdef isize n = np.PyArray_SIZE(x)
     cdef int64_t result
-    kernels.of[kind].rows(np.PyArray_DATA(x), n, &result, 1, 1, n)
-    if mean:
+    cdef bint exact = mean and element_type(x) == INT64
+    kernels.of[REDUCE_MEAN if exact else kind].rows(np.PyArray_DATA(x), n, &result, 1, 1, n)
+    if mean and not exact:
         kernels.divide(&result, 1, 1, n)
     return scalar(&result, result_number(kind, mean, x))
 
@@ -283,7 +284,7 @@ cdef object reduce_axes(str function, int kind, bint mean, object value, object 
     if type(value) is np.ndarray and np.PyArray_ISBEHAVED_RO(<np.ndarray>value) and element_type(value) >= 0:
         x = value
         if (axis is None and out is None and not keepdims and np.PyArray_IS_C_CONTIGUOUS(x)
-                and 0 < np.PyArray_SIZE(x) <= REDUCE_QUICK and not (mean and element_type(x) == INT64)):
+                and 0 < np.PyArray_SIZE(x) <= REDUCE_QUICK):
             return reduce_all_quickly(kind, mean, x)
     else:
         if is_traced(value):
@@ -321,10 +322,10 @@ cdef int reduce_into(str function, int kind, bint mean, np.ndarray x, bint *redu
     cdef int i, o = 0, failed, which = element_type(x)
     inner.count = job.kept.count = 0
     job.count, job.mean = 1, mean
-    if mean and which == INT64:         # whose sum may need more than 64 bits
-        x, which = x.astype("float64"), FLOAT64
     job.kernels = reductions_of(which)
-    job.kernel = &job.kernels.of[kind]
+    job.kernel = job.kernels.of[kind]
+    if mean and which == INT64:         # whose sum may need more than 64 bits
+        job.kernel, job.mean = job.kernels.of[REDUCE_MEAN], False
     job.item, job.out_item = np.PyArray_ITEMSIZE(x), np.PyArray_ITEMSIZE(result)
     for i in range(x.ndim):
         if reduced[i]:
@@ -339,6 +340,9 @@ cdef int reduce_into(str function, int kind, bint mean, np.ndarray x, bint *redu
         return 0
     job.x_step = inner.x[0] if inner.count else 1
     choose_run(&job)
+    job.alone = np.PyArray_TYPE(x) == np.NPY_BOOL and fastnn_boolean_rows[kind] != NULL and not job.by_columns
+    if job.alone:                       # stops at the first that decides
+        job.kernel.rows = fastnn_boolean_rows[kind]
     if inner.count > 1 or job.by_columns and job.n_x != 1:
         return reduce_copy(function, kind, mean, x, reduced, result)
     job.x, job.out = <const char *>np.PyArray_DATA(x), <char *>np.PyArray_DATA(result)
@@ -395,7 +399,7 @@ def mean(x, axis=None, *, keepdims=False, out=None):
     """The arithmetic mean of the elements of x over one axis, several, or all of them.
 
     Arguments and errors are those of sum.  The dtype is that of x for float32 and float64, and float64 for integers.
-    It is the sum divided by the number of elements: of float32 in float32, of integers in float64.  The mean of no
+    It is the sum divided by the number of elements: of float32 in float32, of integers the exact sum in float64.  The mean of no
     elements is NaN, with a RuntimeWarning.
 
     >>> mean(np.array([[1, 2], [3, 4]]), axis=1, keepdims=True)

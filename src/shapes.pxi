@@ -1,5 +1,13 @@
 # Operations on shapes: NumPy's, which give views where they can, and one_hot.
 
+cdef inline bint plain(object x):
+    """Whether x is an ndarray itself: its methods are what NumPy's functions call in the end."""
+    return type(x) is numpy_array
+
+
+cdef object numpy_array = numpy.ndarray
+
+
 cdef object shaped(str function, object call, tuple args, dict kwargs):
     found = traced(function, args, kwargs)
     return call(as_array(args[0]), *args[1:], **kwargs) if found is NotImplemented else found
@@ -12,7 +20,7 @@ def reshape(x, shape):
     array([[0, 1, 2],
            [3, 4, 5]])
     """
-    return shaped("reshape", numpy.reshape, (x, shape), {})
+    return x.reshape(shape) if plain(x) else shaped("reshape", numpy.reshape, (x, shape), {})
 
 
 def transpose(x, axes=None):
@@ -21,6 +29,8 @@ def transpose(x, axes=None):
     >>> transpose(np.zeros((300, 20))).shape
     (20, 300)
     """
+    if axes is None and plain(x):
+        return x.T
     return shaped("transpose", numpy.transpose, (x,), {} if axes is None else {"axes": axes})
 
 
@@ -30,6 +40,12 @@ def expand_dims(x, axis):
     >>> expand_dims(np.zeros((32, 10)), 0).shape
     (1, 32, 10)
     """
+    cdef int nd, number
+    if plain(x) and type(axis) is int:
+        nd = x.ndim
+        if -1 <= axis <= nd < MOST_AXES:
+            number = nd if axis < 0 else axis
+            return x.reshape(x.shape[:number] + (1,) + x.shape[number:]) if x.size else numpy.expand_dims(x, axis)
     return shaped("expand_dims", numpy.expand_dims, (x,), {"axis": axis})
 
 
@@ -39,6 +55,8 @@ def squeeze(x, axis=None):
     >>> squeeze(np.zeros((1, 3, 1))).shape
     (3,)
     """
+    if axis is None and plain(x):
+        return x.squeeze()
     return shaped("squeeze", numpy.squeeze, (x,), {} if axis is None else {"axis": axis})
 
 

@@ -180,9 +180,13 @@ INLINE v_mask v_unordered(vec x, vec y) { return (x != x) | (y != y); }
 INLINE v_mask v_equal(vec x, vec y) { return x == y; }
 INLINE v_mask v_iequal(ivec x, ivec y) { return x == y; }
 INLINE int v_any(v_mask mask) {
+#if defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
     whole any = 0;
     for (int i = 0; i < LANES; i++) any |= mask[i];
     return any != 0;
+#endif
 }
 #endif
 
@@ -260,6 +264,18 @@ INLINE int v_all_less(vec x, vec y) {
 #define HAS_FMA_HALF 0
 INLINE vec v_fma_half(vec a, vec b, vec c) { return v_fma(a, b, c); }
 #endif
+
+/* The first lane that holds in four vectors, of which one does. */
+INLINE isize first_of(const v_mask *same) {
+    uint64_t bits = 0;
+#if defined(__AVX512F__)
+    UNROLL for (int j = 0; j < 4; j++) bits |= (uint64_t)same[j] << j * LANES;
+#else
+    UNROLL for (int j = 0; j < 4; j++) bits |= (uint64_t)v_bits(same[j]) << j * LANES;
+#endif
+    return __builtin_ctzll(bits);
+}
+enum { FIND = 4 * LANES };
 
 /* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */
 INLINE isize list_bits(int32_t *out, int32_t first, unsigned bits) {

@@ -117,6 +117,20 @@ def test_binary_on_every_pair_of_dtypes_and_layouts(operation):
                 agrees(operation, operation.function(y, x), y, x, note=f"{y_dtype} {x_dtype} {name}")
 
 
+@pytest.mark.parametrize("operation", BINARY, ids=ids)
+@pytest.mark.parametrize("shape", [(37, 300), (3000, 2), (2, 3000), (261, 41), (129, 130)], ids=str)
+def test_operands_that_lie_down_the_rows(operation, shape, isa):
+    rng = np.random.default_rng(0)
+    for x_dtype in operation.dtypes:
+        for y_dtype in dict.fromkeys((x_dtype, "uint8")):
+            x, y = numbers(rng, shape[::-1], x_dtype).T, numbers(rng, shape, y_dtype)
+            for pair in ((x, y), (y, x), (x[::-1], y[:1]), (y[:, :1], x[:, ::-1]), (x, np.repeat(y, 2, 1)[:, ::2])):
+                agrees(operation, operation.function(*pair), *pair, note=f"{x_dtype} {y_dtype}")
+                out = np.empty(shape[::-1], np.result_type(operation.reference(*pair))).T
+                assert operation.function(*pair, out=out) is out
+                agrees(operation, out, *pair, note=f"{x_dtype} {y_dtype} out")
+
+
 BROADCASTS = [
     ((64, 3, 32, 10), (32, 10)), ((5, 7), (7,)), ((7,), (5, 7)), ((5, 7), (5, 1)), ((5, 1), (1, 7)),
     ((5, 1, 600), (4, 1)),
@@ -426,6 +440,10 @@ def test_integers_divided_by_zero_warn_as_numpy():
                 ops.divide(y, np.ones_like(y))  # nothing to warn of
             with np.errstate(all="raise"), pytest.raises(FloatingPointError):
                 ops.divide(x, 0)
+    x, y = np.ones((100, 50), "int64"), np.ones((50, 100), "uint8").T
+    y[77, 3] = 0
+    with np.errstate(all="warn"), pytest.warns(RuntimeWarning, match="divide by zero encountered"):
+        assert np.isinf(ops.divide(x, y)).sum() == 1
 
 
 X, ROW = np.ones((3, 4)), np.ones(3)

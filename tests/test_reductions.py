@@ -165,6 +165,42 @@ def test_the_first_of_equals(name, dtype, isa):
         check(name, np.stack([x, 1 - x.astype("uint8").astype(dtype), x], axis=1), 0)
 
 
+def test_booleans_stop_at_the_first_that_decides(isa):
+    for n in (1, 7, 8, 9, 63, 64, 65, 130, 5000):
+        for at in {0, 1, 7, 8, 62, 63, 64, 65, n - 1, n}:       # n: nowhere
+            x = np.arange(n) == at
+            both = np.vstack([x, ~x])
+            for name in ("max", "min", "argmax", "argmin"):
+                check(name, both, -1)
+                check(name, x, None)
+                check(name, ~x, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_first_of_equal_ones_wins_in_columns_of_any_width(dtype, isa):
+    rng = np.random.default_rng(0)
+    for rows, cols in [(64, 1), (131, 3), (1000, 10), (257, 33), (40, 130), (5, 2)]:
+        x = rng.integers(0, 2, (rows, cols)).astype(dtype)
+        for name in ("argmax", "argmin"):
+            check(name, x, 0)
+            check(name, x[:, ::-1], 0)
+            check(name, x, 1)
+            if x.dtype.kind == "f":
+                x[rng.integers(0, rows, 3), rng.integers(0, cols, 3)] = np.nan
+                check(name, x, 0)
+                check(name, x, 1)
+
+
+def test_means_of_int64_are_exact_before_they_are_rounded(isa):
+    x = normal((4200, 7), "int64")
+    for axis, lines in ((0, x.T), (1, x)):
+        expected = [float(sum(map(int, line))) / len(line) for line in lines]
+        assert ops.mean(x, axis).tolist() == expected
+        assert ops.mean(np.asfortranarray(x), axis).tolist() == expected
+    assert ops.mean(x) == float(sum(map(int, x.flat))) / x.size
+    assert ops.mean(x[:50]) == float(sum(map(int, x[:50].flat))) / 350
+
+
 def test_integers_wrap_and_their_means_do_not():
     big = np.full(3, np.iinfo("int64").max)
     assert ops.sum(big) == np.sum(big) == np.iinfo("int64").max - 2

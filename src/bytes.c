@@ -1,0 +1,88 @@
+/* Single bytes, eight at a time in a whole number: their transposition, and the reductions of rows of booleans, which
+ * stop where the result is known, as NumPy's do. */
+#include "fastnn.h"
+#include <string.h>
+
+#define WORDS 8
+#define UNROLL _Pragma("GCC unroll 8")
+
+static uint64_t load_word(const uint8_t *x) {
+    uint64_t word;
+    memcpy(&word, x, sizeof word);
+    return word;
+}
+
+/* Where lane j of word i is its byte j, from the lowest on: swaps the upper half of the lanes of x with the lower of y. */
+static inline void swap(uint64_t *x, uint64_t *y, int half, uint64_t lower) {
+    uint64_t other = (*x >> 8 * half ^ *y) & lower;
+    *x ^= other << 8 * half;
+    *y ^= other;
+}
+
+static void transpose_block(const uint8_t *x, isize x_row, uint8_t *out, isize out_row) {
+    uint64_t w[WORDS];
+    UNROLL for (int i = 0; i < WORDS; i++) {
+        w[i] = load_word(x + i * x_row);
+        __builtin_prefetch(x + i * x_row + 128);
+    }
+    UNROLL for (int i = 0; i < WORDS; i++) if (!(i & 4)) swap(&w[i], &w[i + 4], 4, UINT32_MAX);
+    UNROLL for (int i = 0; i < WORDS; i++) if (!(i & 2)) swap(&w[i], &w[i + 2], 2, UINT64_MAX / 65537);
+    UNROLL for (int i = 0; i < WORDS; i++) if (!(i & 1)) swap(&w[i], &w[i + 1], 1, UINT64_MAX / 257);
+    UNROLL for (int i = 0; i < WORDS; i++) memcpy(out + i * out_row, &w[i], WORDS);
+}
+
+void fastnn_transpose_bytes(const void *x_, isize x_row, void *out_, isize out_row, isize rows, isize cols) {
+    const uint8_t *x = x_;
+    uint8_t *out = out_;
+    for (isize r = 0; r < rows; r += WORDS) {
+        const isize end = rows - r < WORDS ? rows : r + WORDS;
+        isize c = 0;
+        for (; __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && end - r == WORDS && c + WORDS <= cols; c += WORDS)
+            transpose_block(x + r * x_row + c, x_row, out + c * out_row + r, out_row);
+        for (; c < cols; c++)
+            for (isize i = r; i < end; i++) out[c * out_row + i] = x[i * x_row + c];
+    }
+}
+
+/* The place of the first byte that is not 0, or n. */
+static isize first_true(const uint8_t *x, isize n) {
+    isize i = 0;
+    for (; i + 64 <= n; i += 64) {
+        uint64_t any = 0;
+        UNROLL for (int j = 0; j < 64; j += 8) any |= load_word(x + i + j);
+        if (any) break;
+    }
+    while (i + 8 <= n && !load_word(x + i)) i += 8;
+    while (i < n && !x[i]) i++;
+    return i;
+}
+
+/* The place of the first byte that is 0, or n. */
+static isize first_false(const uint8_t *x, isize n) {
+    const uint8_t *found = n && x[0] ? memchr(x, 0, (size_t)n) : x;
+    return found ? found - x : n;
+}
+
+static void any_rows(const void *x, isize x_row, void *out, isize step, isize rows, isize cols) {
+    for (isize r = 0; r < rows; r++)
+        ((uint8_t *)out)[r * step] = first_true((const uint8_t *)x + r * x_row, cols) < cols;
+}
+static void all_rows(const void *x, isize x_row, void *out, isize step, isize rows, isize cols) {
+    for (isize r = 0; r < rows; r++)
+        ((uint8_t *)out)[r * step] = first_false((const uint8_t *)x + r * x_row, cols) == cols;
+}
+static void argmax_rows(const void *x, isize x_row, void *out, isize step, isize rows, isize cols) {
+    for (isize r = 0; r < rows; r++) {
+        isize at = first_true((const uint8_t *)x + r * x_row, cols);
+        ((int64_t *)out)[r * step] = at < cols ? at : 0;
+    }
+}
+static void argmin_rows(const void *x, isize x_row, void *out, isize step, isize rows, isize cols) {
+    for (isize r = 0; r < rows; r++) {
+        isize at = first_false((const uint8_t *)x + r * x_row, cols);
+        ((int64_t *)out)[r * step] = at < cols ? at : 0;
+    }
+}
+
+const reduction_kernel fastnn_boolean_rows[REDUCTIONS] = {
+    [REDUCE_MAX] = any_rows, [REDUCE_MIN] = all_rows, [REDUCE_ARGMAX] = argmax_rows, [REDUCE_ARGMIN] = argmin_rows};
