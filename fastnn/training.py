@@ -450,7 +450,8 @@ class Trainer:
     def _evaluate(self, source, everyone=()):
         self._compiled_network()
         self._freeze()
-        totals, seen, done, source.at = self._begin(), 0, 0, 0
+        totals, seen, done = self._begin(), 0, 0
+        source.restart()
         by_batch = any(callback.wants("test") for callback in everyone)
         _tell(everyone, "on_test_begin", {})
         for rows, order, size, first, last in source.epoch():
