@@ -4,8 +4,6 @@ import re
 
 import numpy as np
 
-import numpy as np
-
 from . import _core, inputs, saving
 from .batches import are_batches, parts
 from .layers import Input, Layer

@@ -267,8 +267,8 @@ def mapped(path, array, order="C"):
     return np.memmap(path, array.dtype, "r", shape=array.shape, order=order)
 
 
-@pytest.mark.parametrize("x_form, y_form", [("C", None), ("F", None), ("F", "C"), ("C", "F"), ("F", "F"), ("view", None),
-                                            (">f4", ">f8"), ("float16", None), ("int32", "int16")])
+@pytest.mark.parametrize("x_form, y_form", [("C", None), ("F", None), ("F", "C"), ("C", "F"), ("F", "F"),
+                                            ("view", None), (">f4", ">f8"), ("float16", None), ("int32", "int16")])
 def test_mapped_files_train_to_the_bits_of_arrays(tmp_path, x_form, y_form):
     def formed(name, array, form):
         if form is None:

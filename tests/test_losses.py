@@ -157,7 +157,8 @@ def test_threads_and_instruction_sets_change_no_bits(loss, fma_isas, set_isa, se
         for threads in (1, 2, 3):
             set_isa(isa)
             set_threads(threads)
-            m = model(loss, "float32", "linear" if getattr(loss, "from_logits", False) else last, metrics=["mae", "huber"])
+            end = "linear" if getattr(loss, "from_logits", False) else last
+            m = model(loss, "float32", end, metrics=["mae", "huber"])
             history = m.fit(x, y, batch_size=400, epochs=2, sample_weight=weights, shuffle=False, verbose=0).history
             found = [*m.weights, *map(np.array, history.values())]
             expected = expected or found
