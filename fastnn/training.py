@@ -49,6 +49,9 @@ class Trainer:
             raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
         chosen = (optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)],
                   [get_metric(m) for m in as_list(weighted_metrics)])
+        if chosen[1].reduction != "sum_over_batch_size":
+            raise ValueError(f"Training takes the mean of the samples' losses, but loss={chosen[1].name!r} has "
+                             f"reduction={chosen[1].reduction!r}. Leave reduction out, or change the learning rate.")
         self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
         self.metrics_names = ["loss"]
         for metric in self.metrics + self.weighted_metrics:

@@ -80,6 +80,7 @@ def test_reductions_and_weights_of_an_object():
     (lambda: losses.CosineSimilarity(axis=0), "along the last axis, received axis=0. Use axis=-1"),
     (lambda: losses.Hinge(reduction="avg"), "reduction must be one of .*received 'avg'"),
     (lambda: losses.MeanSquaredError()(np.zeros((2, 3)), np.zeros((2, 4))), r"received \(2, 3\) and \(2, 4\)"),
+    (lambda: model(losses.Huber(reduction="sum")), "loss='huber' has reduction='sum'. Leave reduction out"),
     (lambda: losses.get("hubert"), "Unknown loss 'hubert'. Did you mean 'huber'"),
 ])
 def test_wrong_words_are_refused(make, message):
