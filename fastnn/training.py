@@ -55,10 +55,13 @@ class Trainer(Feeder):
                              f"reduction={chosen[1].reduction!r}. Leave reduction out, or change the learning rate.")
         self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
         self.metrics_names = ["loss"]
-        for metric in self.metrics + self.weighted_metrics:
-            name, again = metric.name, 0
+        for i, metric in enumerate(self.metrics + self.weighted_metrics):
+            taken = metric.name in self.metrics_names and i >= len(self.metrics)
+            name = first = f"weighted_{metric.name}" if taken else metric.name
+            again = 0
             while name in self.metrics_names:
-                name, again = f"{metric.name}_{again + 1}", again + 1
+                again += 1
+                name = f"{first}_{again}"
             self.metrics_names.append(name)
         self._network = None
 
