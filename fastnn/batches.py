@@ -1,6 +1,7 @@
 """Where batches come from: arrays, files larger than memory, and whatever can be iterated over."""
 import itertools
 import math
+import sys
 import warnings
 from typing import Any, NamedTuple
 
@@ -60,6 +61,10 @@ class Arrays:
         self.at = last % self.batches
         return self.stretches(first, last)
 
+    def restart(self):
+        """Have the next epoch begin with the first batch."""
+        self.at = 0
+
     def begun(self):
         """Where the next epoch begins: the batch, and the epoch that drew the order."""
         return self.at, self.number
@@ -102,7 +107,8 @@ class Batches:
 
     def __init__(self, source, steps, check):
         self.source, self.wanted, self.check = source, steps, check
-        self.indexed = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__next__")
+        self.passing = hasattr(source, "__next__")          # an iterator, which can't begin anew
+        self.indexed = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not self.passing
         self.steps = steps or (len(source) if hasattr(source, "__len__") else None)
         self.left = self.begin(None)
         first = next(self.left, None)
@@ -125,19 +131,24 @@ class Batches:
     def rows(self, batch):
         return self.check(*unpacked(batch))
 
-    def epoch(self, seed=None, number=0):
-        if self.indexed and self.wanted is None:
-            self.left = self.begin(None if seed is None else _core.permutation(len(self.source), seed, number))
-        elif self.left is None:
+    def restart(self):
+        if not self.passing:
             self.left = self.begin(None)
+
+    def epoch(self, seed=None, number=0):
+        """The batches of an epoch, which goes on where the last one ended if it was told how many to take."""
+        order = _core.permutation(len(self.source), seed, number) if self.indexed and seed is not None else None
+        if self.indexed and self.wanted is None:
+            self.left = self.begin(order)
+        batches = list(itertools.islice(self.left, 1))
+        if not batches and not self.passing:
+            self.left = self.begin(order)
+            batches = list(itertools.islice(self.left, 1))
         done = 0
-        for batch in itertools.islice(self.left, self.wanted):
+        for batch in itertools.islice(itertools.chain(batches, self.left), self.wanted):
             rows = self.rows(batch)
             done += 1
             yield Stretch(rows, None, rows.count, 0, 1)
-        ended = self.wanted is None or done < self.wanted
-        if ended and iter(self.source) is not self.source or self.indexed and ended:
-            self.left = None
         if done < (self.wanted or 1):
             ran_out(done, self.wanted or 1)
         self.steps = self.wanted or done
@@ -148,7 +159,7 @@ class Batches:
 def parts(x, steps=None):
     """What x gives batch by batch, without y, or an array some rows at a time."""
     if hasattr(x, "__array__"):
-        return (np.asarray(x[first:first + PART_ROWS]) for first in range(0, len(x), PART_ROWS))
+        return (np.array(x[first:first + PART_ROWS], order="C") for first in range(0, len(x), PART_ROWS))
     indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
     batches = (x[i] for i in range(len(x))) if indexed else iter(x)
     return (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in itertools.islice(batches, steps))
@@ -163,8 +174,12 @@ def unpacked(batch):
 
 
 def ran_out(done, steps):
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals["__name__"].startswith("fastnn."):
+        frame, level = frame.f_back, level + 1
     warnings.warn(f"The data ran out after {done} of the {steps} batches of an epoch. Give at least "
-                  "steps_per_epoch * epochs batches, or something that can be iterated over again.", stacklevel=6)
+                  "steps_per_epoch * epochs batches, or something that can be iterated over again.",
+                  stacklevel=level)
 
 
 def are_batches(x, y=None):

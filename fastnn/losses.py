@@ -19,7 +19,7 @@ class Loss(Configured):
 
     kernel: its name in the compiled core, number: what that takes.  fused: the kernel that takes logits, by the
     activation that it replaces.  reduction: of the losses of the samples when the object is called:
-    'sum_over_batch_size' for their mean, 'sum', or 'none'; training takes the mean.  name: for messages.
+    'sum_over_batch_size' for their mean, which training takes, 'sum', or 'none'.  name: for messages.
 
     >>> class Fourth(Loss):
     ...     def call(self, y_true, y_pred):             # the loss of each sample, (B,)
@@ -37,6 +37,7 @@ class Loss(Configured):
     from_logits = False
     label_smoothing = 0.0
     gradient = None
+    reduction = "sum_over_batch_size"
 
     def __init__(self, reduction="sum_over_batch_size", name=None):
         self.reduction, self.name = reduction or "none", name or self.name or type(self).__name__

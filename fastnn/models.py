@@ -144,6 +144,7 @@ class Sequential(Trainer):
     def predict(self, x, batch_size=None, verbose=0, steps=None, callbacks=None, out=None):
         """The outputs (n, units) for x (n, *input_shape), which may be sparse; the same bits for any batch size.
 
+        x may also give batches, of which `steps` are taken, or be a np.memmap larger than memory.
         out: an array of that shape and the model's dtype that takes the result.  callbacks: whose hooks on_predict_...
         are called, with batches of batch_size.  verbose is accepted for Keras' sake and changes nothing.
         """

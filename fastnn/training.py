@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import inputs, losses, optimizers
-from .batches import Arrays, Batches, Mapped, Rows, are_batches, parts
+from .batches import Arrays, are_batches, parts
 from .callbacks import Callback, History, ProgressBar
-from .layers import BatchNormalization, Input, Normalization, Rescaling
+from .feeding import Feeder
+from .layers import BatchNormalization, Normalization, Rescaling
 from .metrics import Metric
 from .metrics import get as get_metric
 from .utils import as_list, whole_number
@@ -39,7 +40,7 @@ class Place:
         return {word: value for word, value in vars(self).items() if word != "counted"} | {"totals": totals}
 
 
-class Trainer:
+class Trainer(Feeder):
     """What a model is trained and measured with."""
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=()):
@@ -49,12 +50,18 @@ class Trainer:
             raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
         chosen = (optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)],
                   [get_metric(m) for m in as_list(weighted_metrics)])
+        if chosen[1].reduction != "sum_over_batch_size":
+            raise ValueError(f"Training takes the mean of the samples' losses, but loss={chosen[1].name!r} has "
+                             f"reduction={chosen[1].reduction!r}. Leave reduction out, or change the learning rate.")
         self.optimizer, self.loss, self.metrics, self.weighted_metrics = chosen
         self.metrics_names = ["loss"]
-        for metric in self.metrics + self.weighted_metrics:
-            name, again = metric.name, 0
+        for i, metric in enumerate(self.metrics + self.weighted_metrics):
+            taken = metric.name in self.metrics_names and i >= len(self.metrics)
+            name = first = f"weighted_{metric.name}" if taken else metric.name
+            again = 0
             while name in self.metrics_names:
-                name, again = f"{metric.name}_{again + 1}", again + 1
+                again += 1
+                name = f"{first}_{again}"
             self.metrics_names.append(name)
         self._network = None
 
@@ -125,38 +132,6 @@ class Trainer:
             source, held = self._split(source, validation_split, held_size, held_steps)
         with self._alone():
             return self._fit(source, held, validates, epochs, shuffle, verbose, extra)
-
-    def _source(self, caller, batch_size, steps, x, y, sample_weight=None, class_weight=None):
-        """Where the batches come from, and the model built for them."""
-        self._require_compiled(caller)
-        if are_batches(x, y):
-            if y is not None or sample_weight is not None:
-                raise ValueError("x gives batches, so y and sample_weight must be left out: let each batch be "
-                                 "(x, y) or (x, y, sample_weight).")
-            source = Batches(x, steps, lambda x, y, weights: self._rows(x, y, weights, class_weight))
-            self._try_metrics(source.first)
-            return source
-        if inputs.must_stay_mapped(x) or inputs.must_stay_mapped(y):
-            return self._mapped(batch_size, steps, x, y, sample_weight, class_weight)
-        rows = self._rows(x, y, sample_weight, class_weight)
-        self._try_metrics(rows)
-        return Arrays(rows, batch_size, steps)
-
-    def _mapped(self, batch_size, steps, x, y, sample_weight, class_weight):
-        x, y = (part if inputs.is_sparse(part) else np.asarray(part) for part in (x, y))
-        if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
-            raise ValueError(f"x and y must have the same number of samples, received {len(x)} and {len(y)}.")
-        self._try_metrics(self._rows(x[:1], y[:1], None, class_weight))
-        weights = inputs.as_weights(sample_weight, class_weight, y, 1, self.dtype) if class_weight is None else None
-        return Mapped(Rows(x, y, weights), batch_size, steps,
-                      lambda x, y, weights: self._rows(x, y, weights, class_weight))
-
-    def _split(self, source, share, batch_size, steps):
-        if isinstance(source, Batches):
-            raise ValueError("validation_split needs arrays, but x gives batches. Use validation_data.")
-        classes = (self.loss.classes or "crossentropy" in self.loss.name) and not isinstance(source, Mapped)
-        trained, held = inputs.split(source.rows, share, classes)
-        return source.of(trained), source.of(held, batch_size, steps)
 
     @contextmanager
     def _alone(self):
@@ -307,14 +282,6 @@ class Trainer:
                 part = slice(at, at + size)
                 metric.update_state(y[part], outputs[part], weights[part] if weighted and weights is not None else None)
 
-    def _try_metrics(self, rows):
-        """Have metrics that can't work with such a y say so before anything has changed."""
-        for metric, _ in self._told:
-            if metric.additive:
-                shape = (1, *self.layers[-1].output_shape)
-                y = rows.y[:1]
-                metric.update_state(y.reshape(shape) if y.size == np.prod(shape) else y, np.zeros(shape, self.dtype))
-
     def _learners(self):
         """The compiled stages with parameters, in the order of the weights."""
         return [stage for stage in self._compiled_network().stages if stage.learned()]
@@ -364,58 +331,9 @@ class Trainer:
             logs[name] = metric.result() if any(metric is other for other in told) else metric.finish(next(means))
         return logs
 
-    def _require_compiled(self, caller):
-        if self.loss is None:
-            raise RuntimeError(f"Call compile(...) before {caller}().")
-        if not self.layers:
-            raise RuntimeError(f"Add layers before {caller}().")
-
-    def _rows(self, x, y, sample_weight=None, class_weight=None):
-        """Rows of x, y and weights checked and ready for the compiled loop; an unbuilt model is built for x."""
-        if x is None:
-            raise ValueError("x is missing: pass the samples, one row each.")
-        shape = self.layers[0].input_shape or inputs.sample_shape(x)
-        rows = self._inputs(x, shape)
-        if not len(rows):
-            raise ValueError(f"x holds no samples: its shape is {np.shape(x)}.")
-        after = self._shape_after(shape)
-        units = int(np.prod(after))
-        measured = any(metric.kernel_for(units) is not None for metric in self.metrics)
-        y = inputs.as_targets(y, len(rows), after, self.loss, self.dtype, measured)
-        weights = inputs.as_weights(sample_weight, class_weight, y, units, self.dtype)
-        if not self.built:
-            self.build(shape)
-        self._compiled_network()
-        return Rows(rows, y, weights)
-
-    def _validation(self, data, batch_size, steps):
-        parts = [data, None] if are_batches(data) and not isinstance(data, tuple) else data
-        if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
-            raise ValueError("validation_data must be a pair (x, y), (x, y, sample_weight), or batches of them.")
-        try:
-            return self._source("fit", batch_size, steps, *parts)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from error
-
     def _computing(self):
         """The layers from the first on that does more than what the gather does."""
         return list(itertools.dropwhile(lambda layer: layer.factor is not None, self.layers))
-
-    def _shape_after(self, shape):
-        """The shape of one output for samples of `shape`, built or not."""
-        for layer in self.layers:
-            shape = layer.shape_after(shape)
-        return shape
-
-    def _inputs(self, x, shape):
-        first = next((layer for layer in self.layers if not isinstance(layer, Input)), self.layers[0])
-        if inputs.is_sparse(x):
-            reader = next(iter(self._computing()), first)
-            if not reader.reads_sparse_rows:
-                raise ValueError(f"Only a Dense layer reads sparse rows, but x is sparse and the first layer that "
-                                 f"computes is {reader.name!r} ({type(reader).__name__}). Pass x.toarray(), or put a "
-                                 "Dense layer first.")
-        return inputs.as_inputs(x, shape, self.dtype, type(first).__name__)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step on all of x and y; returns the loss (and metrics) of this batch before the step."""
@@ -450,7 +368,8 @@ class Trainer:
     def _evaluate(self, source, everyone=()):
         self._compiled_network()
         self._freeze()
-        totals, seen, done, source.at = self._begin(), 0, 0, 0
+        totals, seen, done = self._begin(), 0, 0
+        source.restart()
         by_batch = any(callback.wants("test") for callback in everyone)
         _tell(everyone, "on_test_begin", {})
         for rows, order, size, first, last in source.epoch():

@@ -112,7 +112,8 @@ def test_training_reports_outputs_before_each_step_and_the_same_weights(monkeypa
 def test_keys_are_keras_ones():
     m = model(["acc", metrics.Precision(), "precision", metrics.Precision(thresholds=0.1), "AUC",
                metrics.MeanSquaredError()], weighted_metrics=["acc"])
-    names = ["loss", "acc", "precision", "precision_1", "precision_2", "AUC", "mean_squared_error", "acc_1"]
+    names = ["loss", "acc", "precision", "precision_1", "precision_2", "AUC", "mean_squared_error",
+             "weighted_acc"]
     assert m.metrics_names == names
     history = m.fit(X, ONE_HOT, validation_data=(X, ONE_HOT), verbose=0).history
     assert list(history) == names + [f"val_{name}" for name in names]
