@@ -152,6 +152,10 @@ def test_long_parts_of_a_configuration_are_tensors(tmp_path):
     assert (loaded.layers[0].mean, loaded.layers[0].variance) == tuple(moments.tolist())
     with safe_open(tmp_path / "a.fastnn", "np") as file:
         assert sorted(file.keys()) == ["1.dense.bias", "1.dense.weight", "config.0", "config.1"]
+    model.pop()
+    model.layers[0] = layers.Normalization(mean=np.zeros(200_000), variance=np.ones(200_000))
+    with pytest.raises(ValueError, match="more than 262144 numbers"):
+        model.save(tmp_path / "b.fastnn")
 
 
 def test_weights_spared_from_decay_by_identity_are_spared_after_loading():

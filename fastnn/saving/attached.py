@@ -5,6 +5,7 @@ import numpy as np
 
 LONG = 64                   # numbers that may stand in the text
 MOST_NUMBERS = 2**18        # attached, which Python objects are made of
+MOST_BYTES = 2**23          # of masks, which become text twice
 MASK = {"shape", "gaps"}
 
 
@@ -22,22 +23,26 @@ def detached(value, tensors):
 
 
 def _kept(array, tensors):
-    name = f"config.{sum(other.startswith('config.') for other in tensors)}"
+    kept = [other.size for name, other in tensors.items() if name.startswith("config.") and other.dtype == array.dtype]
+    most = MOST_BYTES if array.dtype == np.uint8 else MOST_NUMBERS
+    if sum(kept) + array.size > most:
+        raise ValueError(f"A model whose layers' words hold more than {most} numbers, or connections of a mask, cannot "
+                         "be saved.")
+    name = f"config.{sum(name.startswith('config.') for name in tensors)}"
     tensors[name] = array
     return {"tensor": name}
 
 
 def attached(value, tensors, room=None):
     """What detached() was given; the tensors that it names are taken out of `tensors`."""
-    room = room or [MOST_NUMBERS]
+    room = room or {"float64": MOST_NUMBERS, "uint8": MOST_BYTES}
     if isinstance(value, dict):
         if value.keys() == {"tensor"}:
             array = tensors.pop(value["tensor"])
-            if array.dtype == np.uint8:
-                return array
-            room[0] -= array.size
-            if array.ndim != 1 or array.dtype != np.float64 or room[0] < 0:
-                raise ValueError(f"it holds {array.shape} {array.dtype} in a configuration")
-            return array.tolist()
+            kind = array.dtype.name
+            room[kind] = room.get(kind, 0) - array.size
+            if array.ndim != 1 or room[kind] < 0:
+                raise ValueError(f"it holds {array.shape} {kind} in a configuration")
+            return base64.b64encode(array).decode() if kind == "uint8" else array.tolist()
         return {key: attached(part, tensors, room) for key, part in value.items()}
     return [attached(part, tensors, room) for part in value] if isinstance(value, list) else value
