@@ -289,7 +289,10 @@ def test_any_number_of_threads_gives_the_same_bits(set_threads):
 
 def test_random_state():
     x, y = digits()
-    weights = [MLPClassifier(**QUICK | {"random_state": seed}).fit(x, y).coefs_[0] for seed in (0, 0, 1)]
+    fitted = [MLPClassifier(**QUICK | {"random_state": seed}).fit(x, y) for seed in (0, 0, 1)]
+    weights = [model.coefs_[0] for model in fitted]
+    seeds = [model.model_._seed for model in fitted]        # of shuffling and dropout
+    assert seeds[0] == seeds[1] != seeds[2]
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
     stream = np.random.RandomState(0)
