@@ -459,6 +459,18 @@ def test_validation_curve_and_best_weights():
     assert model.best_loss_ is None
 
 
+def test_early_stopping_may_be_switched_between_two_fits():
+    x, y = digits()
+    model = MLPClassifier(warm_start=True, **QUICK).fit(x, y)
+    model.set_params(early_stopping=True).fit(x, y)
+    assert len(model.validation_scores_) == 5
+    assert model.best_loss_ is None
+    model.set_params(early_stopping=False).partial_fit(x, y)
+    assert model.best_loss_ == model.loss_
+    assert model.validation_scores_ is None
+    assert len(model.loss_curve_) == 11
+
+
 def test_verbose_shows_a_line_an_epoch(capsys):
     x, y = digits()
     MLPClassifier(verbose=True, early_stopping=True, **QUICK).fit(x, y)
