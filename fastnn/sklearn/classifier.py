@@ -23,9 +23,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     activation: 'identity', 'logistic', 'tanh', 'relu' or another of fastnn.activations; or a list, one for each layer.
     solver: 'adam', 'sgd', or by name or as an object another of fastnn.optimizers; an object has its own learning rate.
-        learning_rate='invscaling' and 'adaptive' are for every solver but 'adam'.  There is no 'lbfgs'.
-    New are:
-    dropout: the share of each hidden layer's outputs that training leaves out, or a list, one for each layer.
+    The schedules of learning_rate are for every solver but 'adam'; there is no 'lbfgs'.
+
+    New are dropout: the share of each hidden layer's outputs that training leaves out, or a list, one for each layer.
     class_weight: {label: weight}, or 'balanced' for n / (classes * samples of the class); not for multilabel y.
     callbacks: objects of fastnn.callbacks.
 
