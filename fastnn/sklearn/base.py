@@ -52,6 +52,8 @@ class MLP(BaseEstimator):
         parts, held = self._hold_out(X, targets, weights, random)
         if fresh:
             self._begin(plan, X, initial, random)
+        if fresh or bool(held) != (self.best_loss_ is None):        # early_stopping may have been set since
+            self._watch_anew()
         self._train(*parts, held, plan.optimizer, incremental)
         return self
 
@@ -84,7 +86,11 @@ class MLP(BaseEstimator):
         self.model_._seed = int(random.randint(2**63 - 1, dtype=np.int64))
         self.model_.build((None, X.shape[1]))
         self.model_.set_weights(initial)
-        self.n_layers_, self.t_, self.loss_curve_, self._no_improvement_count = len(plan.hidden) + 2, 0, [], 0
+        self.n_layers_, self.t_, self.loss_curve_ = len(plan.hidden) + 2, 0, []
+
+    def _watch_anew(self):
+        """Nothing is the best so far."""
+        self._no_improvement_count = 0
         self.validation_scores_ = self.best_validation_score_ = self.best_loss_ = None
         if self.early_stopping:
             self.validation_scores_, self.best_validation_score_ = [], -math.inf

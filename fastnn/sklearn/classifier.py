@@ -17,15 +17,15 @@ class MLPClassifier(ClassifierMixin, MLP):
     The loss is the cross-entropy, of a softmax over more than two classes, otherwise of a sigmoid.
 
     Parameters as in sklearn.neural_network.MLPClassifier, with the same meaning and defaults:
-    hidden_layer_sizes, alpha (L2: alpha / (2 n) times the sum of squared weights in a batch of n), batch_size,
-    learning_rate, learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum,
+    hidden_layer_sizes, alpha (L2: alpha / (2 batch_size) times the sum of squared weights, in scikit-learn a little more
+    in a smaller last batch), batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum,
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change.  Wider are:
 
     activation: 'identity', 'logistic', 'tanh', 'relu' or another of fastnn.activations; or a list, one for each layer.
     solver: 'adam', 'sgd', or by name or as an object another of fastnn.optimizers; an object has its own learning rate.
-        learning_rate='invscaling' and 'adaptive' are for every solver but 'adam'.  There is no 'lbfgs'.
-    New are:
-    dropout: the share of each hidden layer's outputs that training leaves out, or a list, one for each layer.
+    The schedules of learning_rate are for every solver but 'adam'; there is no 'lbfgs'.
+
+    New are dropout: the share of each hidden layer's outputs that training leaves out, or a list, one for each layer.
     class_weight: {label: weight}, or 'balanced' for n / (classes * samples of the class); not for multilabel y.
     callbacks: objects of fastnn.callbacks.
 
