@@ -140,6 +140,14 @@ def test_special_weights(tmp_path):
     assert np.array_equal(found, expected, equal_nan=True)
 
 
+def test_a_zero_has_the_sign_that_predict_gives_it(tmp_path):
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.layers[0].weight[...], model.layers[0].bias[...] = 1, -0.0
+    x = np.full((1, 3), -0.0, "float32")
+    assert_same_bits(compiled(model, tmp_path / "net.c")(x), model.predict(x))
+    assert not np.signbit(model.predict(x)).any()
+
+
 def test_working_space_of_the_callers(tmp_path):
     model = models.Sequential([layers.Dense(9, "tanh", input_shape=(3,)), layers.Dense(2)])
     predict = compiled(model, tmp_path / "net.c")
