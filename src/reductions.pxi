@@ -399,8 +399,8 @@ def mean(x, axis=None, *, keepdims=False, out=None):
     """The arithmetic mean of the elements of x over one axis, several, or all of them.
 
     Arguments and errors are those of sum.  The dtype is that of x for float32 and float64, and float64 for integers.
-    It is the sum divided by the number of elements: of float32 in float32, of integers the exact sum in float64.  The mean of no
-    elements is NaN, with a RuntimeWarning.
+    It is the sum divided by the number of elements: of float32 in float32, of integers, whose sum is exact, in float64.
+    The mean of no elements is NaN, with a RuntimeWarning.
 
     >>> mean(np.array([[1, 2], [3, 4]]), axis=1, keepdims=True)
     array([[1.5],
