@@ -26,8 +26,8 @@ FILES = """
 
 | from | in | out |
 |---|---|---|
-| Keras 3 | `models.load_model("m.keras")`, `model.load_weights("m.weights.h5")` | `model.save("m.keras")`, `model.save_weights("m.weights.h5")` |
-| older Keras | `models.load_model("m.h5")` | |
+| Keras 3 | `load_model("m.keras")`, `load_weights("m.weights.h5")` | `save("m.keras")`, `save_weights("m.weights.h5")` |
+| older Keras | `load_model("m.h5")` | |
 | PyTorch | `saving.torch.from_state_dict(net.state_dict(), activation=...)` | `saving.torch.to_state_dict(model)` |
 | ONNX, C | | `model.export("m.onnx")`, `model.export("m.c")` |
 """
@@ -99,7 +99,7 @@ def sklearn_rows():
 
     import fastnn.sklearn
 
-    lines = ["## scikit-learn\n", "Every check of `sklearn.utils.estimator_checks` passes, in `tests/test_sklearn.py`.\n",
+    lines = ["## scikit-learn\n", "Every check of `sklearn.utils.estimator_checks` passes: `tests/test_sklearn.py`.\n",
              "| `sklearn.neural_network` | `fastnn.sklearn` | without | more |", "|---|---|---|---|"]
     for name in ("MLPClassifier", "MLPRegressor"):
         theirs, ours = (getattr(module, name)().get_params() for module in (sklearn.neural_network, fastnn.sklearn))
