@@ -17,10 +17,10 @@ class MLPClassifier(ClassifierMixin, MLP):
     The loss is the cross-entropy, of a softmax over more than two classes, otherwise of a sigmoid.
 
     Parameters as in sklearn.neural_network.MLPClassifier, with the same meaning and defaults:
-    hidden_layer_sizes, alpha (L2: alpha / (2 batch_size) times the sum of squared weights, in scikit-learn a little more
-    in a smaller last batch), batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, random_state,
-    tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2,
-    epsilon, n_iter_no_change.  Wider are:
+    hidden_layer_sizes, alpha (L2: alpha / (2 batch_size) times the sum of squared weights; in scikit-learn a little
+    more in a smaller last batch), batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle,
+    random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1,
+    beta_2, epsilon, n_iter_no_change.  Wider are:
 
     activation: 'identity', 'logistic', 'tanh', 'relu' or another of fastnn.activations; or a list, one for each layer.
     solver: 'adam', 'sgd', or by name or as an object another of fastnn.optimizers; an object has its own learning rate.
