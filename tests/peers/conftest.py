@@ -6,6 +6,7 @@ Every object of fastnn that a passing test here has made counts as compared; wha
 is read off their constructors.
 """
 import collections
+import functools
 import inspect
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import fastnn
 
 PLACES = ("layers", "losses", "metrics", "optimizers", "regularizers", "initializers", "callbacks")
-EVERYWHERE = {"self", "args", "kwargs", "dtype", "name", "reduction", "lr", "input_dim", "input_shape", "trainable"}
+EVERYWHERE = {"x", "args", "kwargs", "dtype", "name", "reduction", "lr", "input_dim", "input_shape", "trainable"}
 compared = collections.defaultdict(collections.Counter)     # place: {class: tests}
 HEAD = """# Coming from Keras, scikit-learn or PyTorch
 
@@ -26,7 +27,7 @@ FILES = """
 
 | from | in | out |
 |---|---|---|
-| Keras 3 | `load_model("m.keras")`, `load_weights("m.weights.h5")` | `save("m.keras")`, `save_weights("m.weights.h5")` |
+| Keras 3 | `load_model("m.keras")`, `load_weights("m.weights.h5")` | `save`, `save_weights` of the same names |
 | older Keras | `load_model("m.h5")` | |
 | PyTorch | `saving.torch.from_state_dict(net.state_dict(), activation=...)` | `saving.torch.to_state_dict(model)` |
 | ONNX, C | | `model.export("m.onnx")`, `model.export("m.c")` |
@@ -43,18 +44,27 @@ def classes(place):
             and cls.__module__.startswith("fastnn.") and not name.startswith("_")]
 
 
+def noting(plain, places, made):
+    """A constructor that also tells of which class it has made an object."""
+    @functools.wraps(plain)
+    def init(self, *args, **words):
+        if type(self) in places:
+            made.add((places[type(self)], type(self).__name__))
+        plain(self, *args, **words)
+    return init
+
+
 @pytest.fixture(autouse=True)
 def note(request, monkeypatch):
     """Count what the test makes, if it passes."""
     made = set()
     if request.config.getoption("--coming-from", None):
-        for place in PLACES:
-            for cls in classes(place):
-                def init(self, *args, place=place, cls=cls, plain=cls.__init__, **words):
-                    if type(self) is cls:
-                        made.add((place, cls.__name__))
-                    plain(self, *args, **words)
-                monkeypatch.setattr(cls, "__init__", init)
+        places = {cls: place for place in PLACES for cls in classes(place)}
+        for cls in {base for one in places for base in one.__mro__ if "__init__" in vars(base)} - {object}:
+            monkeypatch.setattr(cls, "__init__", noting(cls.__init__, places, made))
+        name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
+        if name in fastnn.activations.FUNCTIONS:
+            made.add(("activations", name))
     yield
     if not getattr(request.node, "failed", False):
         for place, name in made:
@@ -67,8 +77,9 @@ def pytest_runtest_makereport(item, call):
     item.failed = result.failed or result.skipped
 
 
-def words_of(cls):
-    return [word for word in inspect.signature(cls.__init__).parameters if word not in EVERYWHERE]
+def words_of(thing):
+    """The words that a class is constructed with, or a function called."""
+    return [word for word in inspect.signature(thing).parameters if word not in EVERYWHERE]
 
 
 def pytest_sessionfinish(session):
@@ -81,12 +92,13 @@ def pytest_sessionfinish(session):
 
     lines = [HEAD.format(keras=keras.__version__, sklearn=sklearn.__version__, torch=torch.__version__)]
     lines.append("## Keras\n\nThe words of constructors are Keras'; the third column names those that fastnn lacks.\n")
-    for place in PLACES:
+    for place in ("activations", *PLACES):
         lines += [f"| `keras.{place}` | `fastnn.{place}` | without | tests |", "|---|---|---|---|"]
         for name, tests in sorted(compared[place].items()):
             theirs = getattr(getattr(keras, place), name, None)
             if theirs is not None:
-                ours = fastnn.utils.constructor_words(getattr(getattr(fastnn, place), name))
+                ours = getattr(getattr(fastnn, place), name)
+                ours = fastnn.utils.constructor_words(ours) if inspect.isclass(ours) else words_of(ours)
                 without = ", ".join(f"`{word}`" for word in words_of(theirs) if word not in ours)
                 lines.append(f"| `{name}` | `{name}` | {without} | {tests} |")
         lines.append("")
