@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 import unicodedata
@@ -91,7 +91,7 @@ class ProgressBar(Callback):
 
     def _rows(self, seconds: float, logs: Logs | None) -> list[str]:
         """Return the line with its bar, in as many rows as the terminal needs for it."""
-        columns = shutil.get_terminal_size().columns - 1  # some terminals wrap when the last one is written to
+        columns = _terminal_size().columns - 1  # some terminals wrap when the last one is written to
         count = f"{self.done:{len(str(self.batches))}}/{self.batches}"
         fields = self._fields(seconds, logs)
         for beside in (fields, [field for field in fields if not field.startswith("val_")]):
@@ -146,7 +146,7 @@ class _TqdmPainter(_Painter):
     def paint(self, row: str) -> None:
         row = printable(row, self.stream)
         if self.bar is None:
-            rows = shutil.get_terminal_size().lines
+            rows = _terminal_size().lines
             self.bar = self.tqdm(desc=row, bar_format="{desc}", ncols=0, nrows=rows, file=self.stream, leave=False)
         else:
             self.bar.set_description_str(row)
@@ -176,6 +176,12 @@ def _make_painter(stream: TextIO) -> _Painter:
         monitor_interval = 0  # no thread that watches over our updates
 
     return _TqdmPainter(stream, Bar)
+
+
+def _terminal_size() -> os.terminal_size:
+    import shutil  # with it, importing fastnn would take a tenth longer
+
+    return shutil.get_terminal_size()
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
