@@ -16,7 +16,6 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MOST_TEXT = 2**21           # bytes of a configuration
 MOST_LAYERS = 1000
 WHOLE = ("i4", "i8", "u4", "u8")
-REALS = ("f4", "f8")
 
 
 @contextmanager
