@@ -33,34 +33,33 @@ class LearningRateSchedule(Configured):
             raise ValueError(f"{type(self).__name__}: {word} must be a finite number, {bound}, received {value!r}.")
 
 
-class ExponentialDecay(LearningRateSchedule):
+class _Decay(LearningRateSchedule):
+    """What the two decays by a rate share; staircase: only whole numbers of step / decay_steps."""
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name=None):
+        self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
+        self.staircase, self.name = staircase, name or type(self).__name__
+        self.check("initial_learning_rate", initial_learning_rate)
+        self.check("decay_steps", decay_steps, above=0)
+        self.check("decay_rate", decay_rate)
+
+    def past(self, step):
+        """step / decay_steps, or the whole part of it."""
+        return math.floor(step / self.decay_steps) if self.staircase else step / self.decay_steps
+
+
+class ExponentialDecay(_Decay):
     """initial_learning_rate decay_rate^(step / decay_steps); staircase: only whole powers."""
 
-    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
-        self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
-        self.staircase, self.name = staircase, name
-        self.check("initial_learning_rate", initial_learning_rate)
-        self.check("decay_steps", decay_steps, above=0)
-        self.check("decay_rate", decay_rate)
-
     def __call__(self, step):
-        past = step / self.decay_steps
-        return self.initial_learning_rate * power(self.decay_rate, math.floor(past) if self.staircase else past)
+        return self.initial_learning_rate * power(self.decay_rate, self.past(step))
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_Decay):
     """initial_learning_rate / (1 + decay_rate step / decay_steps); staircase: only whole step / decay_steps."""
 
-    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
-        self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
-        self.staircase, self.name = staircase, name
-        self.check("initial_learning_rate", initial_learning_rate)
-        self.check("decay_steps", decay_steps, above=0)
-        self.check("decay_rate", decay_rate)
-
     def __call__(self, step):
-        past = step / self.decay_steps
-        return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(past) if self.staircase else past))
+        return self.initial_learning_rate / (1 + self.decay_rate * self.past(step))
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
