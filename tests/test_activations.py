@@ -5,8 +5,9 @@ x of any shape for functions, (B, O) for layers.
 import numpy as np
 import pytest
 from scipy import special
+from watch import Watch
 
-from fastnn import _core, activations, gradient, layers, models, optimizers
+from fastnn import _core, activations, gradient, layers, models
 from fastnn.layers import ELU, Activation, Dense, LeakyReLU, ReLU, Softmax
 from fastnn.utils import set_random_seed
 
@@ -116,17 +117,6 @@ def test_gradient_of_functions(name):
         step[i] = h
         by_differences[i] = ((f(x + step) - f(x - step)) * weight).sum() / (2 * h)
     np.testing.assert_allclose(found, by_differences, 1e-6, 1e-8)
-
-
-class Watch(optimizers.Optimizer):
-    """Steps nowhere; keeps the gradients of the last step."""
-
-    def __init__(self):
-        super().__init__(1.0)
-        self.found = []
-
-    def update_step(self, gradient, weight, slots):
-        self.found.append(gradient.copy())
 
 
 @pytest.mark.parametrize("name", LAYERS)

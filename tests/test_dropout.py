@@ -1,26 +1,11 @@
 """Dropout: what it passes, its statistics, its independence of threads and sets, and resumption."""
 import numpy as np
 import pytest
+from watch import Watch
 
-from fastnn import layers, models, optimizers, saving
+from fastnn import layers, models, saving
 from fastnn.layers import Dense, Dropout
 from fastnn.utils import set_random_seed
-
-
-class Watch(optimizers.Optimizer):
-    """Steps nowhere; keeps the gradients of the last step."""
-
-    def __init__(self):
-        super().__init__(1.0)
-        self.found = []
-
-    def update_step(self, gradient, weight, slots):
-        self.found.append(gradient.copy())
-
-    def step(self, model, x, y):
-        self.found.clear()
-        model.train_on_batch(x, y)
-        return self.found
 
 
 def masks(rate, units, batch, steps, dtype="float32", seed=None, depth=1):
