@@ -1,5 +1,8 @@
 /* The instruction sets of this build, the plainest first, and which of them this CPU has. */
 #include "fastnn.h"
+#include <unistd.h>
+
+enum { LEAST_CLOSE = 32768 };       /* where the system does not say */
 
 #define TYPES(prefix) prefix##_float, prefix##_double, prefix##_int32_t, prefix##_int64_t, prefix##_uint8_t
 #define TABLES(isa) \
@@ -53,4 +56,16 @@ int fastnn_isa_best(void) {
     int best = fastnn_isa_count() - 1;
     while (!fastnn_isa_supported(best)) best--;
     return best;
+}
+
+isize fastnn_close_bytes(void) {
+    static _Atomic isize bytes;
+    if (!bytes) {
+        isize found = 0;
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+        found = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+#endif
+        bytes = found >= LEAST_CLOSE ? found : LEAST_CLOSE;
+    }
+    return bytes;
 }

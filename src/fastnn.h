@@ -25,12 +25,14 @@ enum { FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES };
 enum { REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_MEAN, REDUCTIONS };
 
 /* Rows of a block that share one list of steps; a list names the steps where any row of its block is not zero.
- * What writes a list may write STEPS_MARGIN elements past its end. */
-enum { SKIP_ROWS = 2, STEPS_MARGIN = 16 };
+ * What writes a list may write STEPS_MARGIN elements past its end.  MARK: steps between the marks of a list. */
+enum { SKIP_ROWS = 2, STEPS_MARGIN = 16, MARK = 16 };
 
 typedef struct {
-    isize pitch;            /* list j is index[j * pitch] to index[j * pitch + count[j] - 1] */
-    int32_t *index, *count;
+    isize pitch, marks;
+    int32_t *index, *count;     /* list j is index[j * pitch] to index[j * pitch + count[j] - 1] */
+    int32_t *mark;              /* unless NULL: mark[j * marks + i] of list j come before step i * MARK */
+    void *value;                /* row r has its values of the listed steps from value[r * pitch] on */
 } fastnn_steps;
 
 /* The elements of a sparse matrix that are stored, row by row: row r has index[i] and value[i] for i from start[r] to
@@ -53,8 +55,8 @@ typedef struct {
 /* out (rows, cols) = init + a . b, over k in increasing order; one FMA chain an element (N1).
  * a (rows, k) is read at a[r * a_row + s * a_step], which covers a transposed a; b (k, cols) has contiguous rows.
  * init is NULL for zero, a row (init_row 0) for a bias (N4), or out itself to resume a sum (N2).
- * steps, where it is not NULL, lists the k worth visiting for each SKIP_ROWS rows of a (N8); entries, where it is not
- * NULL, is a itself. */
+ * steps, where it is not NULL, lists the k worth visiting for each SKIP_ROWS rows of a, of which a holds those values
+ * alone, a_row apart (N8); entries, where it is not NULL, is a itself. */
 typedef struct {
     const void *a, *b, *init;
     void *out;
@@ -210,6 +212,7 @@ int fastnn_isa_count(void);                         /* compiled sets, the plaine
 const char *fastnn_isa_name(int isa);
 int fastnn_isa_supported(int isa);
 int fastnn_isa_best(void);
+isize fastnn_close_bytes(void);                     /* of the first cache, L1, of which a panel may take most */
 const fastnn_kernels *fastnn_table(int isa, int dtype);
 const fastnn_reductions *fastnn_reduction_table(int isa, int element_type);
 const fastnn_elementwise *fastnn_elementwise_table(int isa, int element);

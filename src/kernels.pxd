@@ -16,12 +16,14 @@ cdef extern from "fastnn.h" nogil:
         BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES
         FROM_UINT8, FROM_FLOAT32, FROM_FLOAT64, SOURCES
         REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN, REDUCE_MEAN, REDUCTIONS
-        SKIP_ROWS, STEPS_MARGIN, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
+        SKIP_ROWS, STEPS_MARGIN, MARK, FASTNN_MAX_THREADS, FASTNN_SCRATCH_BYTES
 
     ctypedef struct fastnn_steps:
-        isize pitch
+        isize pitch, marks
         int32_t *index
         int32_t *count
+        int32_t *mark
+        void *value
 
     ctypedef struct fastnn_entries:
         int64_t *start

@@ -9,6 +9,21 @@ cdef isize rounded(isize bytes) noexcept nogil:
     return (bytes + 63) // 64 * 64
 
 
+cdef char *place_steps(fastnn_steps *steps, char *at, isize rows, isize most, isize item) noexcept nogil:
+    """Cuts the arrays for lists of up to `most` steps from memory at `at`; returns the end of them."""
+    cdef isize lists = (rows + SKIP_ROWS - 1) // SKIP_ROWS, pitch = most + STEPS_MARGIN
+    steps.value, at = at, at + rounded(lists * SKIP_ROWS * pitch * item)
+    steps.index, at = <int32_t *>at, at + rounded(lists * pitch * 4)
+    steps.count, at = <int32_t *>at, at + rounded(lists * 4)
+    steps.mark, at = <int32_t *>at, at + rounded(lists * ((most + MARK - 1) // MARK) * 4)
+    return at
+
+
+cdef isize steps_bytes(isize rows, isize most, isize item) noexcept nogil:
+    cdef fastnn_steps steps
+    return place_steps(&steps, NULL, rows, most, item) - <char *>NULL
+
+
 cdef class Workspace:
     """The buffers of one pass over up to `rows` rows: one block of memory, cut up."""
     cdef readonly isize rows
@@ -29,21 +44,18 @@ cdef class Workspace:
         cdef isize item = item_size(network.dtype), count = len(network.stages) + 1, total, i
         cdef list widths = [0 if sparse else network.inputs] + [stage.units for stage in network.stages]
         cdef isize widest = max(widths)
-        cdef isize listed = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * (widest + STEPS_MARGIN) * 4)
-        cdef isize counted = rounded((rows + SKIP_ROWS - 1) // SKIP_ROWS * 4)
         cdef isize side = rounded(rows * widest * item)
         cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
         cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
         cdef isize turned_x = rounded(turned_columns(network.stages, rows, False) * item)
         cdef isize turned_out = rounded(turned_columns(network.stages, rows, True) * item) if training else 0
         self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
-        if float(rows) * widest * item * (count + 4) > 2.0**62:
+        if float(rows) * widest * item * (count + 8) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
-        total = sum([rounded(rows * width * item) for width in widths]) + listed + counted + 64 \
+        total = sum([rounded(rows * width * item) for width in widths]) + steps_bytes(rows, widest, item) + 64 \
             + row_starts + column_starts + turned_x + turned_out
         if training:
-            total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) \
-                + rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4) + rounded(widest * 4)
+            total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) + steps_bytes(widest, rows, item)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
         if self.memory == NULL or self.value == NULL:
@@ -52,8 +64,7 @@ cdef class Workspace:
         for i in range(count):
             self.value[i] = at
             at += rounded(rows * <isize>widths[i] * item)
-        self.current.rows.index, at = <int32_t *>at, at + listed
-        self.current.rows.count, at = <int32_t *>at, at + counted
+        at = place_steps(&self.current.rows, at, rows, widest, item)
         self.current.row_entries.start, at = <int64_t *>at, at + row_starts
         self.current.column_entries.start, at = <int64_t *>at, at + column_starts
         self.current.turned[0], self.current.turned[1], at = at, at + turned_x, at + turned_x + turned_out
@@ -63,9 +74,8 @@ cdef class Workspace:
             self.matches, at = at, at + rounded(rows * item)
             self.weights, at = at, at + rounded(rows * item)
             self.labels, at = <int64_t *>at, at + rounded(rows * 8)
-            self.current.columns.index = <int32_t *>at
-            at += rounded((widest + SKIP_ROWS - 1) // SKIP_ROWS * (rows + STEPS_MARGIN) * 4)
-            self.current.columns.count = <int32_t *>at
+            place_steps(&self.current.columns, at, widest, rows, item)
+            self.current.columns.mark = NULL
 
     cdef int reserve(self, isize count) except -1 nogil:
         """Room for `count` entries by rows and, in training, by columns."""
@@ -142,7 +152,7 @@ cdef void gather_some_rows(void *context, isize block, int worker) noexcept nogi
         data += (job.first + row) * source.cols * source.item
     job.kernels.gather[source.kind](data, index, out, source.scale, rows, source.cols)
     if job.steps != NULL:
-        steps = steps_at(job.steps, row)
+        steps = steps_at(job.steps, row, job.item)
         job.kernels.row_steps(out, rows, source.cols, &steps)
 
 

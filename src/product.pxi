@@ -87,7 +87,7 @@ cdef void part_of(Part *part, const fastnn_product *whole, isize row, isize rows
     if whole.init != NULL:
         part.p.init = <const char *>whole.init + row * whole.init_row * item
     if whole.steps != NULL:
-        part.steps = steps_at(whole.steps, row)
+        part.steps = steps_at(whole.steps, row, item)
         part.p.steps = &part.steps
     if whole.entries != NULL:
         part.entries = whole.entries[0]

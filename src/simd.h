@@ -277,6 +277,21 @@ INLINE isize first_of(const v_mask *same) {
 }
 enum { FIND = 4 * LANES };
 
+/* out[0], out[1], ... = x[i] for each bit i that is set of 16; x has n elements.  May write 16. */
+INLINE void list_values(real *out, const real *x, isize n, unsigned bits) {
+#if defined(__AVX512F__)
+    UNROLL for (int i = 0; i < 16; i += LANES, bits >>= LANES) {
+        if (i >= n) break;
+        vec v = n - i < LANES ? v_load_part(x + i, n - i) : v_load(x + i);
+        v_store(out, BY_REAL(_mm512_maskz_compress_ps, _mm512_maskz_compress_pd)((BY_REAL(__mmask16, __mmask8))bits, v));
+        out += __builtin_popcount(bits & BY_REAL(0xffff, 0xff));
+    }
+#else
+    (void)n;
+    for (; bits; bits &= bits - 1) *out++ = x[__builtin_ctz(bits)];
+#endif
+}
+
 /* out[0], out[1], ... = first + i for each bit i that is set of 16; returns how many.  Writes 16 elements. */
 INLINE isize list_bits(int32_t *out, int32_t first, unsigned bits) {
 #if defined(__AVX512F__)

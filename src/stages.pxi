@@ -176,7 +176,8 @@ cdef class Dense(Stage):
                 share = share_of(&current.rows, (rows + SKIP_ROWS - 1) // SKIP_ROWS, self.inputs)
             else:
                 share = list_rows(job.kernels, x, rows, self.inputs, &current.rows)
-            job.whole.steps = &current.rows if share < DENSE_SHARE else NULL
+            if share < DENSE_SHARE:
+                skip_zeros(&job.whole, &current.rows)
         run_product(&job, <isize>(share * rows * self.inputs * self.units))
 
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
@@ -230,7 +231,8 @@ cdef class Dense(Stage):
             job.whole.entries = &current.column_entries
         elif self.units >= SKIP_UNITS:
             share = list_columns(job.kernels, x, rows, self.inputs, &current.columns)
-            job.whole.steps = &current.columns if share < DENSE_SHARE else NULL
+            if share < DENSE_SHARE:
+                skip_zeros(&job.whole, &current.columns)
         return share
 
     cdef void step_or_store(self, Product *job, int which, const fastnn_rule *rule) noexcept nogil:
@@ -252,14 +254,22 @@ cdef struct Listing:
 cdef void list_some_rows(void *context, isize block, int worker) noexcept nogil:
     cdef Listing *job = <Listing *>context
     cdef isize row = block * job.grain
-    cdef fastnn_steps steps = steps_at(job.steps, row)
+    cdef fastnn_steps steps = steps_at(job.steps, row, job.item)
     job.kernels.row_steps(job.x + row * job.cols * job.item, min(job.grain, job.rows - row), job.cols, &steps)
 
 
-cdef fastnn_steps steps_at(const fastnn_steps *steps, isize row) noexcept nogil:
+cdef void skip_zeros(fastnn_product *p, const fastnn_steps *steps) noexcept nogil:
+    """p takes the lists and their values of its a."""
+    p.steps, p.a, p.a_row = steps, steps.value, steps.pitch
+
+
+cdef fastnn_steps steps_at(const fastnn_steps *steps, isize row, isize item) noexcept nogil:
     cdef fastnn_steps at = steps[0]
     at.index += row // SKIP_ROWS * at.pitch
     at.count += row // SKIP_ROWS
+    if at.mark != NULL:
+        at.mark += row // SKIP_ROWS * at.marks
+    at.value = <char *>at.value + row * at.pitch * item
     return at
 
 
@@ -283,7 +293,7 @@ cdef double share_of_entries(const fastnn_entries *entries, isize rows, isize co
 cdef bint worth_listing(const fastnn_kernels *kernels, const char *x, isize rows, isize cols,
                         fastnn_steps *steps) noexcept nogil:
     """Whether the first rows have zeros to skip."""
-    steps.pitch = cols + STEPS_MARGIN
+    steps.pitch, steps.marks = cols + STEPS_MARGIN, (cols + MARK - 1) // MARK
     kernels.row_steps(x, min(SKIP_ROWS, rows), cols, steps)
     return share_of(steps, 1, cols) < DENSE_SHARE
 

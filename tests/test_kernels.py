@@ -597,6 +597,16 @@ def test_skipping_zeros_keeps_the_bits(zeros, dtype, isa):
             assert_same_bits(got, affine(x, *model.parameters), (rows, units))
 
 
+@pytest.mark.parametrize("zeros", ["most", "late", "columns"])
+def test_panels_of_listed_inputs_keep_the_bits(zeros, dtype, isa):
+    for inputs in (48, 80, 81, 96, 160, 161, 320, 321, 640, 1000):
+        for rows in (31, 32, 33, 96):
+            x = ZEROS[zeros](np.random.default_rng(rows), (rows, inputs)).astype(dtype)
+            model = Model(inputs, [(129, "linear")], None, dtype)
+            got = model.network.predict(paged(x), unset((rows, 129), dtype))
+            assert_same_bits(got, affine(x, *model.parameters), (inputs, rows))
+
+
 @pytest.mark.parametrize("zeros", ZEROS)
 def test_gradients_of_a_network_are_its_products_bit_for_bit(zeros, dtype, isa):
     for rows, inputs, hidden in ((1, 97, 70), (3, 6, 33), (33, 97, 70), (200, 63, 33), (40, 500, 32), (33, 30, 2050)):
