@@ -4,7 +4,7 @@
 cdef enum:
     SERIAL_WORK = 60000         # multiply-adds under which the caller does the work alone
     BLOCKS_PER_THREAD = 4
-    ROW_GRAIN = 28              # a multiple of every tile height
+    ROW_GRAIN = 24              # a multiple of every tile height
     FEW_ROWS = 8                # of a block, where few rows and columns are all there is
     LIST_GRAIN = 16             # a multiple of SKIP_ROWS and of every number of lanes
     CLOSE_BYTES = 16384         # half of L1

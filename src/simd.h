@@ -56,7 +56,7 @@ typedef uint64_t unsigned_whole;
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define LANE_NUMBERS BY_REAL(NUMBERS_16, NUMBERS_8)
-enum { VECTOR_BYTES = 64, TILE_ROWS = 7, TILE_VECS = 4, LIST_VECS = 8 };
+enum { VECTOR_BYTES = 64, TILE_ROWS = 6, TILE_VECS = 4, LIST_VECS = 8 };
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #define LANE_NUMBERS BY_REAL(NUMBERS_8, NUMBERS_4)
