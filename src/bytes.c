@@ -86,3 +86,12 @@ static void argmin_rows(const void *x, isize x_row, void *out, isize step, isize
 
 const reduction_kernel fastnn_boolean_rows[REDUCTIONS] = {
     [REDUCE_MAX] = any_rows, [REDUCE_MIN] = all_rows, [REDUCE_ARGMAX] = argmax_rows, [REDUCE_ARGMIN] = argmin_rows};
+
+#define PLACE(m, i) ((m) >> (i) & 1 ? (uint64_t)(i) << 8 * __builtin_popcount((m) & ((1u << (i)) - 1)) : 0)
+#define SET_BITS(m) \
+    (PLACE(m, 0) | PLACE(m, 1) | PLACE(m, 2) | PLACE(m, 3) | PLACE(m, 4) | PLACE(m, 5) | PLACE(m, 6) | PLACE(m, 7))
+#define SET_BITS_4(m) SET_BITS(m), SET_BITS((m) + 1), SET_BITS((m) + 2), SET_BITS((m) + 3)
+#define SET_BITS_16(m) SET_BITS_4(m), SET_BITS_4((m) + 4), SET_BITS_4((m) + 8), SET_BITS_4((m) + 12)
+#define SET_BITS_64(m) SET_BITS_16(m), SET_BITS_16((m) + 16), SET_BITS_16((m) + 32), SET_BITS_16((m) + 48)
+
+const uint64_t fastnn_set_bits[256] = {SET_BITS_64(0u), SET_BITS_64(64u), SET_BITS_64(128u), SET_BITS_64(192u)};

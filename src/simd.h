@@ -277,14 +277,26 @@ INLINE isize first_of(const v_mask *same) {
 }
 enum { FIND = 4 * LANES };
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+/* Lane j is the number of the j-th bit that is set of 8. */
+INLINE __m256i set_bits(unsigned bits) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)&fastnn_set_bits[bits & 0xff]));
+}
+#endif
+
 /* out[0], out[1], ... = x[i] for each bit i that is set of 16; x has n elements.  May write 16. */
 INLINE void list_values(real *out, const real *x, isize n, unsigned bits) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || (defined(__AVX2__) && REAL_BITS == 32)
     UNROLL for (int i = 0; i < 16; i += LANES, bits >>= LANES) {
         if (i >= n) break;
         vec v = n - i < LANES ? v_load_part(x + i, n - i) : v_load(x + i);
-        v_store(out, BY_REAL(_mm512_maskz_compress_ps, _mm512_maskz_compress_pd)((BY_REAL(__mmask16, __mmask8))bits, v));
-        out += __builtin_popcount(bits & BY_REAL(0xffff, 0xff));
+#if defined(__AVX512F__)
+        v = BY_REAL(_mm512_maskz_compress_ps, _mm512_maskz_compress_pd)((BY_REAL(__mmask16, __mmask8))bits, v);
+#else
+        v = _mm256_permutevar8x32_ps(v, set_bits(bits));
+#endif
+        v_store(out, v);
+        out += __builtin_popcount(bits & ((1u << LANES) - 1));
     }
 #else
     (void)n;
@@ -298,6 +310,11 @@ INLINE isize list_bits(int32_t *out, int32_t first, unsigned bits) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i all = _mm512_add_epi32(_mm512_set1_epi32(first), lane);
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi32((__mmask16)bits, all));
+    return __builtin_popcount(bits);
+#elif defined(__AVX2__)
+    const isize half = __builtin_popcount(bits & 0xff);
+    _mm256_storeu_si256((__m256i *)out, _mm256_add_epi32(_mm256_set1_epi32(first), set_bits(bits)));
+    _mm256_storeu_si256((__m256i *)(out + half), _mm256_add_epi32(_mm256_set1_epi32(first + 8), set_bits(bits >> 8)));
     return __builtin_popcount(bits);
 #else
     isize count = 0;
