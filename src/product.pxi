@@ -39,7 +39,7 @@ cdef isize grain_of(isize rows) noexcept nogil:
 cdef void cut(Product *job, isize work) noexcept nogil:
     """Into blocks: panels of columns, and of rows where those are too few for all threads."""
     cdef isize panel = (job.kernels.panel if job.whole.steps == NULL else job.kernels.list_panel if job.rule == NULL
-                        else job.kernels.update_panel)
+                        else update_width(job.kernels, job.whole.cols))
     cdef isize rows = job.whole.rows, cols = job.whole.cols, grain = ROW_GRAIN, most
     job.blocks = 0
     if rows == 0 or cols == 0:
@@ -58,6 +58,13 @@ cdef void cut(Product *job, isize work) noexcept nogil:
         job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + grain - 1) // grain * grain
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
     job.blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
+
+
+cdef isize update_width(const fastnn_kernels *kernels, isize cols) noexcept nogil:
+    """Columns of a panel of an update: about update_panel, so that no panel is left with a vector or two."""
+    cdef isize usual = kernels.update_panel, lanes = usual // 4, panels = max(1, (cols + usual // 2) // usual)
+    cdef isize width = ((cols + panels - 1) // panels + lanes - 1) // lanes * lanes
+    return width if width <= kernels.list_panel else usual
 
 
 cdef void run_blocks(fastnn_task fn, void *context, isize blocks, isize work) noexcept nogil:
