@@ -24,8 +24,8 @@ def keep(estimator, words):
 
 
 def check_finite(estimator, X):
-    """scikit-learn's error for a NaN or infinity in X, for which it looks itself only where the sum of sizes has one: that
-    is quicker, on all threads."""
+    """scikit-learn's error for a NaN or infinity in X; it looks itself only where the sum of sizes, which is quicker on
+    all threads, is none either."""
     numbers = X.data if issparse(X) else X
     if numbers.dtype.kind == "f" and not math.isfinite(_core.sizes(numbers)[0]):
         assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
