@@ -58,7 +58,8 @@ cdef void cut(Product *job, isize work) noexcept nogil:
         if rows < ROW_GRAIN * threads * BLOCKS_PER_THREAD and panels < threads:
             grain = FEW_ROWS
         most, share = (rows + grain - 1) // grain, threads if job.across else 1
-        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * threads + panels * share - 1) // (panels * share) * share))
+        panels *= share
+        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * threads + panels - 1) // panels * share))
         job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + grain - 1) // grain * grain
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
     job.blocks = max(1, (cols - job.stray + job.col_width - 1) // job.col_width) * job.row_blocks
