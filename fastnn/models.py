@@ -1,6 +1,7 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
 import math
 import re
+from _thread import allocate_lock  # threading.Lock, without half a millisecond of import
 
 import numpy as np
 
@@ -25,15 +26,13 @@ class Sequential(Trainer):
     """
 
     def __init__(self, layers=None, name="sequential"):
-        from threading import Lock
-
         self.name, self.layers = name, []
         self.optimizer = self.loss = None
         self.metrics, self.weighted_metrics, self.metrics_names = [], [], ["loss"]
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
-        self._fitting = Lock()
+        self._fitting = allocate_lock()
         for layer in as_list(layers):
             self.add(layer)
 

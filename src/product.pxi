@@ -17,6 +17,8 @@ cdef struct Product:
     bint integers               # the elements are integers of the kernels' width
     bint transposed_b           # b is given as (n, k) with row stride b_row
     isize blocks, row_blocks, row_height, col_width
+    isize stray                 # a last panel of no more columns is joined to the one before
+    bint across                 # blocks go along the rows, so that each thread keeps to its own, not down the panels
     int activation              # applied to the result
     int derivative              # of this activation, at `activated`, multiplies the result
     const char *activated
@@ -44,20 +46,23 @@ cdef void cut(Product *job, isize work) noexcept nogil:
     job.blocks = 0
     if rows == 0 or cols == 0:
         return
-    cdef isize panels = (cols + panel - 1) // panel
+    job.stray = 0 if job.rule == NULL or job.whole.steps == NULL else min(panel // 4, job.kernels.list_panel - panel)
+    cdef isize panels = max(1, (cols - job.stray + panel - 1) // panel), threads = fastnn_threads(), share
+    job.across = job.rule != NULL and panels < 2 * threads
     job.row_blocks, job.row_height, job.col_width = 1, rows, cols
-    if work < SERIAL_WORK or fastnn_threads() == 1:
+    if work < SERIAL_WORK or threads == 1:
         if job.transposed_b or job.rule != NULL or job.whole.b_row * job.item >= FAR_ROW:
             job.col_width = panel
     else:
         job.col_width = panel
-        if rows < ROW_GRAIN * fastnn_threads() * BLOCKS_PER_THREAD and panels < fastnn_threads():
+        if rows < ROW_GRAIN * threads * BLOCKS_PER_THREAD and panels < threads:
             grain = FEW_ROWS
-        most = (rows + grain - 1) // grain
-        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * fastnn_threads() + panels - 1) // panels))
+        most, share = (rows + grain - 1) // grain, threads if job.across else 1
+        panels *= share
+        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * threads + panels - 1) // panels * share))
         job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + grain - 1) // grain * grain
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
-    job.blocks = (cols + job.col_width - 1) // job.col_width * job.row_blocks
+    job.blocks = max(1, (cols - job.stray + job.col_width - 1) // job.col_width) * job.row_blocks
 
 
 cdef void run_blocks(fastnn_task fn, void *context, isize blocks, isize work) noexcept nogil:
@@ -97,13 +102,15 @@ cdef void part_of(Part *part, const fastnn_product *whole, isize row, isize rows
 
 cdef void product_block(void *context, isize block, int worker) noexcept nogil:
     cdef Product *job = <Product *>context
-    cdef isize item = job.item, row = block % job.row_blocks * job.row_height
-    cdef isize col = block // job.row_blocks * job.col_width, at = (row * job.whole.out_row + col) * item
+    cdef isize item = job.item, panels = job.blocks // job.row_blocks
+    cdef isize row = (block // panels if job.across else block % job.row_blocks) * job.row_height
+    cdef isize col = (block % panels if job.across else block // job.row_blocks) * job.col_width
+    cdef isize at = (row * job.whole.out_row + col) * item
     cdef Part part
     cdef fastnn_product *p = &part.p
     cdef fastnn_parameter parameter
     part_of(&part, &job.whole, row, job.row_height, item)
-    p.cols = min(job.col_width, p.cols - col)
+    p.cols = p.cols - col if p.cols - col <= job.col_width + job.stray else job.col_width
     p.b = <const char *>p.b + col * (p.b_row if job.transposed_b else 1) * item
     if p.init != NULL:
         p.init = <const char *>p.init + col * item
