@@ -355,6 +355,9 @@ def test_what_keras_does_not_have_is_refused_before_anything_is_written(tmp_path
     odd = models.Sequential([layers.Lambda(lambda x: x, input_shape=(3,))])
     with pytest.raises(TypeError, match="is a Lambda, which Keras does not have"):
         odd.save(tmp_path / "a.keras")
+    odd = models.Sequential([layers.Dense(2, "gelu_tanh", input_shape=(3,))])
+    with pytest.raises(TypeError, match="activation='gelu_tanh', which Keras knows no name of"):
+        odd.save(tmp_path / "a.keras")
     with pytest.raises(ValueError, match="older format .h5 is only read. Save as .keras"):
         network().save(tmp_path / "a.h5")
     with pytest.raises(ValueError, match="give its first layer input_shape="):

@@ -163,6 +163,9 @@ def layer_config(layer):
         return input_config(layer.input_shape, layer.dtype, layer.name)
     words = {word: _written(word, value) for word, value in layer.get_config().items()
              if word not in ("input_shape", "shape")}
+    if words.get("activation") == "gelu_tanh":
+        raise TypeError(f"Layer {layer.name!r} has activation='gelu_tanh', which Keras knows no name of. Save the "
+                        "model as .fastnn.")
     if name == "Normalization":             # its moments are variables there
         words |= {"mean": None, "variance": None}
     return _keras("keras.layers", name, words | {"dtype": layer.dtype}) | {
