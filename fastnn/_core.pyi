@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,7 @@ class SparseRows:
 
 class Network:
     seed: int
+    after_step: list[Callable[[], None]]
     stages: list[Stage]
     inputs: int
     units: int

@@ -254,6 +254,8 @@ class Trainer(Feeder):
                 for weight, before in moments:
                     weight[...] = before
                 raise
+            for hold in self._network.after_step:
+                hold()
         return reached
 
     def _run(self, rows, order, batch_size, first, last, totals, *training):
@@ -299,6 +301,7 @@ class Trainer(Feeder):
             stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
             if rule is None or rule.by_norm:
                 stage.keep_gradients()
+        self._network.after_step = [hold for layer in self.layers if layer.trainable for hold in layer.holds]
 
     def _freeze(self):
         """Tell the stages which layers train, as of now."""

@@ -20,6 +20,7 @@ class Layer(Configured):
 
     factor: float | None = None     # what the layer multiplies by, if that is all: the gather does it before the others
     reads_sparse_rows = False       # whether SciPy's sparse rows may be its input
+    holds = ()                      # what is called after each step: constraints with their weights
 
     def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None, trainable=True):
         if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):

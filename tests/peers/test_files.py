@@ -151,6 +151,8 @@ EVERY_LAYER = {
     "rescaling": lambda: [keras.layers.Rescaling(0.5, 0.1)],
     "dropout": lambda: [keras.layers.Dropout(0.0)],
     "regularizers": lambda: [keras.layers.Dense(4, bias_regularizer="l1", kernel_regularizer=l1_l2())],
+    "constraints": lambda: [keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm(1.1),
+                                               bias_constraint="non_neg")],
     "softmax": lambda: [keras.layers.Softmax()],
     "initializers": lambda: [keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="ones")]}
 
