@@ -6,11 +6,12 @@ import math
 import numbers
 
 from . import _core, schedules
-from .utils import Configured, described, made
+from .utils import Configured, described, made, raise_unknown
 
 # Words of Keras that mean something else here than their one value that is accepted.
 ABSENT = {"amsgrad": False, "centered": False, "momentum": 0.0, "use_ema": False, "ema_momentum": 0.99,
           "ema_overwrite_frequency": None, "loss_scale_factor": None, "gradient_accumulation_steps": None}
+INSTEAD = {"decay": "Give learning_rate a schedule: fastnn.optimizers.schedules.InverseTimeDecay(rate, 1, decay)."}
 
 
 class Optimizer(Configured):
@@ -48,7 +49,7 @@ class Optimizer(Configured):
     def _refuse(self, absent):
         for word, value in absent.items():
             if word not in ABSENT:
-                raise TypeError(f"{type(self).__name__} has no argument {word!r}.")
+                raise_unknown(type(self), word, INSTEAD)
             if value != ABSENT[word] and word != "ema_momentum":
                 raise ValueError(f"{type(self).__name__}: {word}={value!r} is not supported. Leave it out, or write an "
                                  "Optimizer of your own with update_step().")

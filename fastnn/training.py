@@ -16,6 +16,7 @@ from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
+UNUSED = {"auto_scale_loss", "jit_compile", "loss_weights", "run_eagerly", "steps_per_execution"}     # of Keras
 MOST_KEPT = 2**18       # outputs between two times that metrics are told some
 
 
@@ -43,9 +44,20 @@ class Place:
 class Trainer(Feeder):
     """What a model is trained and measured with."""
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=()):
+    def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=(), **unused):
         """Choose what training minimises, how, and what it reports: names or objects of fastnn.optimizers, losses
-        and metrics, or functions of (y_true, y_pred).  weighted_metrics heed the weights of samples."""
+        and metrics, or functions of (y_true, y_pred).  weighted_metrics heed the weights of samples.
+
+        unused: jit_compile, run_eagerly, steps_per_execution and auto_scale_loss are accepted for Keras' sake and
+        change nothing.
+        """
+        for word, value in unused.items():
+            if word == "loss_weights" and value is not None:
+                raise ValueError("compile(): a model has one output, so loss_weights have nothing to weigh. Leave them "
+                                 "out, or change the learning rate.")
+            if word not in UNUSED:
+                raise TypeError(f"compile() has no argument {word!r}. It takes optimizer, loss, metrics and "
+                                "weighted_metrics.")
         if loss is None:
             raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
         chosen = (optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)],

@@ -96,6 +96,16 @@ def look_up(kind, name, table):
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")
 
 
+def raise_unknown(cls, word, instead):
+    """TypeError for a word that a class is not constructed with; instead: what to do, by word."""
+    from difflib import get_close_matches
+
+    known = constructor_words(cls)
+    near = get_close_matches(word, known, n=1, cutoff=0.75)
+    advice = instead.get(word) or (f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(known)}.")
+    raise TypeError(f"{cls.__name__} has no argument {word!r:.60}. {advice}")
+
+
 class Configured:
     """What is described by the words of its constructor, each kept as an attribute, and can be made anew from them."""
 
