@@ -32,6 +32,19 @@ def test_values_by_hand(metric, value):
     assert metric(TRUE[::-1], SCORES[::-1]) == pytest.approx(value, rel=1e-6)
 
 
+@pytest.mark.parametrize("cls, one, three", [
+    (metrics.TruePositives, 1, [1, 2, 1]), (metrics.FalsePositives, 0, [0, 1, 1]),
+    (metrics.TrueNegatives, 2, [2, 1, 1]), (metrics.FalseNegatives, 1, [1, 0, 1])])
+def test_counts_by_hand(cls, one, three):
+    assert cls()(TRUE, SCORES) == one
+    np.testing.assert_array_equal(cls([0.6, 0.2, 0.4])(TRUE, SCORES), three)
+    assert metrics.get(cls.name).name == cls.name and type(metrics.get(cls.__name__)) is cls
+    weighted = cls()
+    weighted.update_state(TRUE, SCORES, [1, 2, 4, 8])
+    assert weighted.result() == {"TruePositives": 8, "FalsePositives": 0, "TrueNegatives": 3, "FalseNegatives": 4}[
+        cls.__name__]
+
+
 def test_several_thresholds_keep_their_order():
     np.testing.assert_allclose(metrics.Precision(thresholds=[0.6, 0.2, 0.4])(TRUE, SCORES), [1, 2 / 3, 1 / 2])
 
