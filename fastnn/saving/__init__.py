@@ -13,7 +13,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """Save a model so that load_model() gives it back: its layers and weights, how it is compiled, and its place in
     training, which then goes on to the same bits as if it had not been interrupted.
 
-    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too, which keeps no seed; ~ is the home folder.
+    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too; ~ is the home folder.
     The file is the old one or the new one at every moment.
     include_optimizer: False leaves out how the model is compiled.  Raises TypeError, before anything is written, for a
     Python function or a class of one's own in the model; OSError where the file cannot be written, or is there and

@@ -11,6 +11,7 @@ from . import archive, hdf5, keras_words
 from .container import MOST_VALUES, values
 from .container import parsed as parsed_json
 from .files import FormatError
+from .native import as_count, as_seed
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MOST_TEXT = 2**21           # bytes of a configuration
@@ -35,7 +36,8 @@ def write(model, include_optimizer=True):
     compiled = keras_words.compile_config(model) if include_optimizer else None
     if compiled:
         config["compile_config"] = compiled
-    metadata = {"keras_version": "3.0.0", "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}
+    metadata = {"keras_version": "3.0.0", "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"),
+                "fastnn": {"seed": model._seed, "epochs": model._epochs}}       # which Keras does not look at
     return archive.packed({"metadata.json": json.dumps(metadata), CONFIG: json.dumps(config, allow_nan=False),
                            WEIGHTS: _weights(model, compiled is not None)})
 
@@ -124,6 +126,9 @@ def read(data, source, compile=True):
                 compile_from(model, config["compile_config"])
                 if "optimizer" in file.names():
                     set_optimizer(model, *optimizer_state(file.at("optimizer/vars")))
+        own = parsed(files["metadata.json"]).get("fastnn")
+        if own is not None:
+            model._seed, model._epochs = as_seed(own), as_count(own["epochs"])
     return model
 
 
