@@ -35,6 +35,20 @@ def to_categorical(y, num_classes=None):
     return rows
 
 
+def normalize(x, axis=-1, order=2):
+    """x divided by its norm along an axis, where that is not 0: rows of length 1.
+
+    order: of the norm, as in np.linalg.norm.  Returns floats of x's shape.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    x = np.asarray(x)
+    norm = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norm == 0, norm.dtype.type(1), norm)
+
+
 def as_labels(y, name):
     """y as int64 of shape (n,), from whole numbers of shape (n,) or (n, 1)."""
     y = np.asarray(y)
