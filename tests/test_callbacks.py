@@ -1,7 +1,10 @@
 """fastnn.callbacks: which hooks are called, and what the progress bar leaves on a terminal, in a pipe, in a log."""
 
+import csv
 import importlib
 import io
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -770,10 +773,26 @@ def test_csv_logger(tmp_path):
     assert path.read_text().splitlines() == ["epoch;loss;val_loss", '0;1.0;"""[1, 2]"""']
 
 
+def test_a_metric_of_several_numbers_in_logs(tmp_path):
+    """The line shows their mean, as Keras' does, and leaves a matrix out; callbacks that watch name it."""
+    model = small_model(["f1_score", metrics.ConfusionMatrix(2)])
+    history = model.fit(X, Y, verbose=0, callbacks=[callbacks.CSVLogger(tmp_path / "a.csv")]).history
+    assert history["f1_score"][0].shape == (2,) and history["confusion_matrix"][0].shape == (2, 2)
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    np.testing.assert_array_equal(json.loads(row["confusion_matrix"].strip('"')), history["confusion_matrix"][0])
+    np.testing.assert_allclose(json.loads(row["f1_score"].strip('"')), history["f1_score"][0])
+    for make in (lambda **words: callbacks.EarlyStopping(mode="max", **words), callbacks.ReduceLROnPlateau,
+                 lambda **words: callbacks.ModelCheckpoint(tmp_path / "a.fastnn", save_best_only=True, **words)):
+        with pytest.raises(ValueError, match=r"watches 'f1_score', which is an array of shape \(2,\). Watch a"):
+            model.fit(X, Y, verbose=0, callbacks=[make(monitor="f1_score")])
+    fields = ProgressBar()._fields(0.0, {"f1_score": np.array([0.5, 0.25]), "matrix": np.eye(2), "loss": 1.0})
+    assert fields[1:] == ["f1_score: 0.3750", "loss: 1.0000"]
+
+
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboardX")
     events = importlib.import_module("tensorboardX.proto.event_pb2")
-    model = small_model()
+    model = small_model(["accuracy", "f1_score"])
     board = callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=2, write_steps_per_second=True)
     model.fit(X, Y, epochs=2, batch_size=5, verbose=0, validation_split=0.2, callbacks=[board])
     tags = {run: [] for run in ("train", "validation")}
@@ -787,7 +806,8 @@ def test_tensorboard(tmp_path):
             data = data[16 + length:]
     train = dict.fromkeys(tag for tag, _ in tags["train"])
     assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate", "epoch_steps_per_second", "batch_loss",
-            "0.dense.weight/histogram"} <= set(train)
+            "epoch_f1_score/0", "epoch_f1_score/1", "batch_f1_score/1", "0.dense.weight/histogram"} <= set(train)
+    assert "evaluation_f1_score/0_vs_iterations" not in train and "epoch_f1_score" not in train
     assert [step for tag, step in tags["train"] if tag == "batch_loss"] == [2, 4, 6, 8]
     assert [step for tag, step in tags["validation"] if tag == "epoch_loss"] == [0, 1]
     assert [step for tag, step in tags["validation"] if tag == "evaluation_loss_vs_iterations"] == [4, 8]

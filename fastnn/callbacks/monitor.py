@@ -57,7 +57,11 @@ class Monitor(Callback):
             )
             return None
         assert logs is not None
-        return float(logs[self.monitor])
+        value = logs[self.monitor]
+        if getattr(value, "size", 1) != 1:
+            raise ValueError(f"{type(self).__name__} watches {self.monitor!r}, which is an array of shape "
+                             f"{value.shape}. Watch a metric of one number, such as F1Score(average='macro').")
+        return float(value)
 
 
 class EarlyStopping(Monitor):
