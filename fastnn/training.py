@@ -225,7 +225,7 @@ class Trainer(Feeder):
         totals, place = self._begin(), self.place
         if place.epoch != epoch or not place.done:
             self.place = place = Place(epoch, source.begun(), steps=source.steps)
-        elif (place.steps, len(place.totals)) != (source.steps, len(totals)):
+        elif len(place.totals) != len(totals) or place.steps != (source.steps or place.steps):
             raise ValueError(f"The backup was made in a training of {place.steps} batches an epoch that reported "
                              f"{len(place.totals)} numbers; this one has {source.steps} and {len(totals)}. Pass the "
                              "same data, batch_size and metrics, or remove the backup.")

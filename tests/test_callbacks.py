@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import callbacks, layers, models, optimizers, utils
+from fastnn import callbacks, layers, metrics, models, optimizers, utils
 from fastnn.callbacks import Callback, History, ProgressBar
 
 LOGS = {"loss": 0.25634, "accuracy": 0.92591}
@@ -744,17 +744,45 @@ def test_a_backup_goes_on_with_metrics_that_count_and_epochs_of_some_steps(metri
             np.testing.assert_array_equal(rest.history[name], [values[epoch] for epoch in rest.epoch])
 
 
-def test_a_backup_goes_on_in_batches_that_can_be_iterated_over_anew(tmp_path):
-    batches = [(X[first:first + 5], Y[first:first + 5]) for first in range(0, 20, 5)]
+BATCHES = [(X[first:first + 5], Y[first:first + 5]) for first in range(0, 20, 5)]
+
+
+class Indexed:
+    def __len__(self):
+        return len(BATCHES)
+
+    def __getitem__(self, i):
+        return BATCHES[i]
+
+
+class Iterable:
+    def __iter__(self):
+        return iter(BATCHES)
+
+
+# what gives the batches, steps_per_epoch
+SOURCES = {
+    "list": (lambda: BATCHES, None), "indexed": (Indexed, None), "iterable": (Iterable, None),
+    "indexed in steps": (Indexed, 2), "iterable in steps": (Iterable, 2),
+    "generator": (lambda: itertools.cycle([*BATCHES, *BATCHES[:3]]), 3),
+}
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_backup_goes_on_in_batches(source, save_freq, tmp_path):
+    make, steps = SOURCES[source]
     twin = small_model()
-    twin.fit(batches, epochs=3, verbose=0)
+    options = {"epochs": 4, "verbose": 0, "steps_per_epoch": steps}
+    history = twin.fit(make(), **options).history
     for after in range(2, 8):
         with pytest.raises(KeyboardInterrupt):
-            small_model().fit(batches, epochs=3, verbose=0,
-                              callbacks=[callbacks.BackupAndRestore(tmp_path, 1), Crash(after)])
-        again = small_model(seed=5)
-        again.fit(batches, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path, 1)])
+            small_model().fit(make(), **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq),
+                                                            Crash(after)])
+        again = small_model(seed=5 if (tmp_path / "b").exists() else 1)
+        rest = again.fit(make(), **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq)])
         assert state(again) == state(twin)
+        assert rest.history["loss"] == [history["loss"][epoch] for epoch in rest.epoch]
 
 
 def test_a_backup_leaves_others_files_alone(tmp_path):

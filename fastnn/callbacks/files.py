@@ -112,7 +112,7 @@ class BackupAndRestore(Callback):
     Keeps one file in ``backup_dir``, written after each epoch or each ``save_freq`` batches: weights, optimizer, and
     the place in training, also within an epoch. ``fit`` begins there if the file is there, and removes it at its end
     unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size;
-    batches that it gives itself must be the same when they are iterated over anew.
+    batches that it gives itself, also by a generator, must come in the same order again: those before are passed over.
     Any model can be backed up, with Lambda layers and optimizers of one's own too. What other callbacks have counted so
     far is not kept, nor the history of the epochs before.
 
