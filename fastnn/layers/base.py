@@ -11,7 +11,6 @@ from ..utils import Configured, raise_unknown, whole_number
 # What to do in place of words of Keras' layers.
 INSTEAD = {
     "batch_input_shape": "Give input_shape=, without the batch axis.",
-    "batch_shape": "Give shape=, without the batch axis.",
     "batch_size": "Give it to fit(), evaluate() or predict().",
     "weights": "Call set_weights() once the layer is built.",
     "noise_shape": "Leave it out: Dropout draws for each number by itself.",

@@ -12,10 +12,8 @@ class Input(Layer):
 
     factor: float | None = 1.0
 
-    def __init__(self, shape=None, name=None, dtype=None, **absent):
-        if shape is None and not absent:
-            raise TypeError("Input needs the shape of one sample: Input((784,)).")
-        super().__init__(name, dtype, input_shape=shape, **absent)
+    def __init__(self, shape, name=None, dtype=None):
+        super().__init__(name, dtype, input_shape=shape)
 
     @property
     def shape(self):
