@@ -32,7 +32,7 @@ class Sequential(Trainer):
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
-        self._fitting = allocate_lock()
+        self._fitting, self._measuring = allocate_lock(), RLock()
         for layer in as_list(layers):
             self.add(layer)
 

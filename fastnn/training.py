@@ -2,7 +2,7 @@
 import itertools
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -382,6 +382,10 @@ class Trainer(Feeder):
 
     def _evaluate(self, source, everyone=()):
         self._compiled_network()
+        with self._measuring if self._told else nullcontext():     # metrics that are told outputs count in one place
+            return self._evaluate_alone(source, everyone)
+
+    def _evaluate_alone(self, source, everyone):
         self._freeze()
         totals, seen, done = self._begin(), 0, 0
         source.restart()

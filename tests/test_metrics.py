@@ -1,4 +1,6 @@
 """Metrics: values by hand, states over batches, keys, and metrics of one's own."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,16 @@ def test_results_that_are_arrays_are_shown_and_kept(capsys):
     history = m.fit(X, ONE_HOT, epochs=2, verbose=2).history
     assert "accuracy: " in capsys.readouterr().out
     assert history["confusion_matrix"][1].sum() == N and history["f1_score"][0].shape == (3,)
+
+
+def test_many_threads_may_evaluate_one_model():
+    """Metrics that are told outputs count in one place, so one evaluation waits for the other."""
+    made = model(["auc", "accuracy", metrics.ConfusionMatrix(3)])
+    parts = [slice(0, 100), slice(100, 190), slice(50, 300)]
+    expected = [made.evaluate(X[part], ONE_HOT[part], batch_size=7, return_dict=True) for part in parts]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda i: made.evaluate(X[parts[i % 3]], ONE_HOT[parts[i % 3]], batch_size=7,
+                                                      return_dict=True), range(60)))
+    for i, logs in enumerate(found):
+        for name, value in expected[i % 3].items():
+            np.testing.assert_array_equal(logs[name], value)
