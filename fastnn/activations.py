@@ -151,8 +151,8 @@ def get(activation):
     if activation in FUNCTIONS.values():
         return activation.__name__
     if callable(activation):
-        raise TypeError(f"A layer's activation is a name or a function of fastnn.activations, received {activation!r}. "
-                        "For a function of your own, put layers.Lambda(function) after the layer.")
+        raise ValueError(f"Unknown activation {activation!r}. A layer takes one of fastnn.activations; for a function "
+                         "of your own, put layers.Lambda(function) after the layer.")
     return look_up("activation", activation, FUNCTIONS).__name__
 
 

@@ -69,6 +69,6 @@ def get(regularizer):
     function = callable(regularizer) and not isinstance(regularizer, (type, Regularizer))
     found = None if function else made("regularizer", regularizer, Regularizer, REGULARIZERS)
     if type(found).__call__ is not Regularizer.__call__:
-        raise TypeError(f"A penalty on weights is l1, l2 or both, received {regularizer!r}. Use L1, L2 or L1L2 of "
-                        "fastnn.regularizers, or a constraint.")
+        raise ValueError(f"Unknown regularizer {regularizer!r}. A penalty on weights is l1, l2 or both: use L1, L2 or "
+                         "L1L2 of fastnn.regularizers, or a constraint.")
     return found

@@ -311,7 +311,7 @@ class Trainer(Feeder):
         slots = {id(weight): slots for (weight, _), slots in zip(named, optimizer.slots, strict=True)}
         for stage in self._learners():
             stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
-            if rule is None or rule.by_norm:
+            if rule is None or rule.whole:
                 stage.keep_gradients()
         self._network.after_step = [hold for layer in self.layers if layer.trainable for hold in layer.holds]
 

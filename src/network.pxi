@@ -476,7 +476,7 @@ cdef class Network:
         """
         cdef bint sparse = self.is_sparse(x), weighted = weights is not None
         cdef isize n = len(x), rows, i, start = first, lowest = self.lowest()
-        cdef bint whole = rule is None or rule.by_norm      # gradients are kept
+        cdef bint whole = rule is None or rule.whole      # gradients are kept
         cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
         cdef Source weighing = source_of(weights) if weighted else targets
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL

@@ -440,7 +440,7 @@ def test_what_fastnn_does_not_have_is_named(name):
     ("loss", {"class_name": "CTC", "config": {}}), ("loss", "my_loss"), ("loss_weights", [0.5]),
     ("optimizer", {"class_name": "Lion", "config": {}}), ("metrics", ["my_metric"]),
     ("metrics", [{"class_name": "Accuracy", "config": {"name": "accuracy"}}]), ("loss", None),
-    ("optimizer", {"class_name": "Adam", "config": {"amsgrad": True}}),
+    ("optimizer", {"class_name": "RMSprop", "config": {"centered": True}}),
     ("optimizer", {"class_name": "SGD", "config": {"use_ema": True}})])
 def test_compile_words_that_fastnn_lacks(word, value):
     data = keras_file({**MODEL, "compile_config": {**COMPILED, word: value}})

@@ -10,6 +10,8 @@ from ..utils import Configured, raise_unknown, whole_number
 
 # What to do in place of words of Keras' layers.
 INSTEAD = {
+    "activity_regularizer": "Penalize the weights by kernel_regularizer, or the last layer's outputs in a loss of your "
+                            "own.",
     "batch_input_shape": "Give input_shape=, without the batch axis.",
     "batch_size": "Give it to fit(), evaluate() or predict().",
     "weights": "Call set_weights() once the layer is built.",

@@ -30,7 +30,8 @@ OPTIMIZERS = {
     "sgd": lambda m: m.SGD(0.1), "momentum": lambda m: m.SGD(0.1, momentum=0.9),
     "nesterov": lambda m: m.SGD(0.1, momentum=0.9, nesterov=True), "rmsprop": lambda m: m.RMSprop(0.002, rho=0.8),
     "adagrad": lambda m: m.Adagrad(0.05), "adam": lambda m: m.Adam(0.003, beta_1=0.8, weight_decay=0.01),
-    "adamw": lambda m: m.AdamW(0.003), "nadam": lambda m: m.Nadam(0.003), "clipnorm": lambda m: m.Adam(clipnorm=0.1),
+    "adamw": lambda m: m.AdamW(0.003), "amsgrad": lambda m: m.AdamW(0.003, amsgrad=True),
+    "nadam": lambda m: m.Nadam(0.003), "clipnorm": lambda m: m.Adam(clipnorm=0.1),
     "global_clipnorm": lambda m: m.SGD(0.1, global_clipnorm=0.2), "clipvalue": lambda m: m.SGD(0.1, clipvalue=0.01),
     "schedule": lambda m: m.Adam(cosine(m))}
 

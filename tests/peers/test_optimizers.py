@@ -23,6 +23,7 @@ OPTIMIZERS = {
     "adagrad": ("Adagrad", {"learning_rate": 0.05}),
     "adam": ("Adam", {"learning_rate": 0.005}),
     "adamw": ("AdamW", {"learning_rate": 0.005}),
+    "amsgrad": ("Adam", {"learning_rate": 0.005, "beta_2": 0.9, "amsgrad": True}),
     "nadam": ("Nadam", {"learning_rate": 0.005}),
 }
 WORDS = {
