@@ -1,5 +1,6 @@
 """Constraints: what every step of training leaves of a parameter, in Keras' words.  Give Dense a kernel_constraint or
-bias_constraint: a name, an object, or a function of your own that maps the array to one of its shape.
+bias_constraint: a name, an object, or a function of your own that maps the array to one of its shape, and is tried
+when the layer is built.
 
 >>> layers.Dense(64, kernel_constraint=constraints.MaxNorm(3))
 >>> layers.Dense(64, kernel_constraint=lambda weight: np.clip(weight, -1, 1))
@@ -44,10 +45,11 @@ class FunctionConstraint(Constraint):
 
 
 class Hold:
-    """A constraint and the weight that it holds for after each step."""
+    """A constraint and the weight that it holds for after each step; tried on a copy, so that errors come first."""
 
     def __init__(self, constraint, weight):
         self.constraint, self.weight, self.scratch = constraint, weight, None
+        constraint.keep(weight.copy(), np.empty_like(weight))
 
     def __call__(self):
         if self.scratch is None:
