@@ -616,6 +616,9 @@ def test_a_checkpoint_each_few_batches_counts_on_over_epochs(tmp_path):
     (lambda: callbacks.ModelCheckpoint("a.fastnn", save_freq="batch"), ValueError, "Checkpoint: save_freq must"),
     (lambda: callbacks.BackupAndRestore(""), ValueError, "needs the name of a folder"),
     (lambda: callbacks.BackupAndRestore("a", save_freq=True), ValueError, "BackupAndRestore: save_freq must be"),
+    (lambda: callbacks.EarlyStopping(patience="3"), TypeError, "EarlyStopping: patience must be an integer"),
+    (lambda: callbacks.ReduceLROnPlateau(patience=-1), ValueError, "ReduceLROnPlateau: patience must be at least 0"),
+    (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "takes a function of the epoch, received 0.1."),
     (lambda: trained(callbacks.ModelCheckpoint("{val_acc}.fastnn"), logs=losses_of(1)), KeyError,
      "names 'val_acc', there are: epoch, val_loss"),
 ])
@@ -639,7 +642,8 @@ class Crash(Callback):
 
 OPTIMIZERS = {"sgd": lambda: optimizers.SGD(0.1), "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
               "rmsprop": lambda: optimizers.RMSprop(0.01), "adagrad": lambda: optimizers.Adagrad(0.1),
-              "adam": lambda: optimizers.Adam(0.01), "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.1),
+              "adam": lambda: optimizers.Adam(0.01, amsgrad=True),
+              "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.1),
               "adamw": lambda: optimizers.AdamW(optimizers.schedules.PolynomialDecay(0.1, 10))}
 
 
