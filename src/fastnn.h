@@ -133,7 +133,7 @@ typedef struct {
     void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
 
     /* out = f(x), or dout f'(x) where dout is not NULL, of the activation `kind` of CURVES with its numbers, 3 of them;
-     * <= 3 ulp, GELU and MISH <= 4 (N7).  out may be x or dout. */
+     * <= 3 ulp, GELU and MISH <= 4 (N7), SILU with numbers of its own more (activations.py).  out may be x or dout. */
     void (*curve)(int kind, const double *numbers, const void *x, const void *dout, void *out, isize n);
     void (*log_softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
     /* out[i] = x[i] / (1 - rate), or 0 with the probability `rate`: a function of key and first + i (N10) */
