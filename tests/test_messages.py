@@ -49,6 +49,16 @@ def sparse():
     return network("sparse_categorical_crossentropy")
 
 
+class OwnLayer(layers.Layer):
+    def call(self, x):
+        return x * x
+
+
+class OwnModel(models.Sequential):
+    def train_step(self, data):
+        return {}
+
+
 class OwnPenalty(regularizers.Regularizer):
     def __call__(self, weight):
         return 1.0
@@ -256,6 +266,12 @@ ELSEWHERE = [
      "rate."),
     ("word of compile", lambda: one_input().compile("sgd", "mse", metric=["mae"]), TypeError,
      "compile() has no argument 'metric'. It takes optimizer, loss, metrics and weighted_metrics."),
+    ("layer of one's own", lambda: Sequential([Dense(3, input_shape=(6,)), OwnLayer()]), TypeError,
+     "OwnLayer computes in call(), which fastnn never runs. Write what it does as a function without weights, in "
+     "layers.Lambda(function)."),
+    ("model of one's own", lambda: OwnModel([Dense(3)]), TypeError,
+     "OwnModel overrides train_step(), which fastnn never calls. Put a function between layers as "
+     "layers.Lambda(function), and what training minimises into a loss of your own."),
     ("custom_objects", lambda: models.load_model("a.keras", custom_objects={"Own": None}), ValueError,
      ["load_model() makes objects of fastnn's own classes alone, so it has no use for custom_objects (Own). Load with "
       "compile=False"]),
