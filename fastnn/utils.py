@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+TAKES_MORE = 8              # inspect.CO_VARKEYWORDS, without that module
 _seed = None
 _models = 0
 
@@ -143,15 +144,14 @@ class Configured:
 
 def constructor_words(cls):
     """The words that a class and its bases are constructed with, but for second spellings of one."""
-    import inspect
-
     words = {}
     for base in cls.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-            words |= {p.name: None for p in parameters
-                      if p.kind is not p.VAR_KEYWORD and p.name not in ("lr", "input_dim")}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        made_by = vars(base).get("__init__")
+        code = getattr(getattr(made_by, "__wrapped__", made_by), "__code__", None)
+        if code is not None:
+            names = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+            words |= {name: None for name in names if name not in ("lr", "input_dim")}
+            if not code.co_flags & TAKES_MORE:
                 break                       # it hands no further words to its bases
     return list(words)
 

@@ -1242,7 +1242,8 @@ def test_architecture_as_plain_data():
     assert json.loads(json.dumps(config)) == json.loads(json.dumps(models.Sequential.from_config(config).get_config()))
     assert config["layers"][2]["config"] == {
         "units": 4, "activation": "tanh", "use_bias": True, "kernel_initializer": "zeros", "bias_initializer": "zeros",
-        "kernel_regularizer": None, "bias_regularizer": None, "name": "first",
+        "kernel_regularizer": None, "bias_regularizer": None, "kernel_constraint": None, "bias_constraint": None,
+        "name": "first",
         "dtype": "float32", "input_shape": (6,), "trainable": True}
     copy = models.clone_model(model)
     assert [w.shape for w in copy.weights] == [w.shape for w in model.weights] and copy.name == "two"
