@@ -16,6 +16,7 @@ except ImportError as error:
 from . import (
     activations,
     callbacks,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -33,9 +34,9 @@ from .models import Sequential
 from .saving import FormatError
 
 __version__ = "0.1.0"
-__all__ = ["FormatError", "Input", "Sequential", "activations", "callbacks", "check_gradient", "datasets", "gradient",
-           "info", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers",
-           "saving", "set_num_threads", "threads", "utils", "value_and_gradient"]
+__all__ = ["FormatError", "Input", "Sequential", "activations", "callbacks", "check_gradient", "constraints",
+           "datasets", "gradient", "info", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers",
+           "regularizers", "saving", "set_num_threads", "threads", "utils", "value_and_gradient"]
 
 
 def __getattr__(name):

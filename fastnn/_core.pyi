@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Rule:
         clipvalue: float = 0,
     ) -> None: ...
     @property
-    def by_norm(self) -> bool: ...
+    def whole(self) -> bool: ...
     def prepare(self, weight: Array, gradient: Array, lasting: bool, total: float, step: int) -> None: ...
     def update(self, weight: Array, slots: list[Array], gradient: Array, step: int) -> None: ...
 
@@ -142,6 +142,7 @@ class SparseRows:
 
 class Network:
     seed: int
+    after_step: list[Callable[[], None]]
     stages: list[Stage]
     inputs: int
     units: int

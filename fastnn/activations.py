@@ -10,6 +10,7 @@ from .utils import look_up
 
 INFINITY = math.inf
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+GELU_NUMBERS = 1.5957691216057308, 1.5957691216057308 * 0.044715       # sqrt(8 / pi)
 
 # The compiled formula of each activation that is a stage of its own, and its numbers.
 CURVES = {
@@ -17,8 +18,9 @@ CURVES = {
     "relu6": ("ramp", (6.0, 0.0, 0.0)),
     "elu": ("elu", (1.0, 1.0)),
     "selu": ("elu", (SELU_SCALE, SELU_SCALE * SELU_ALPHA)),
-} | {name: (name, ()) for name in ("gelu", "silu", "softplus", "softsign", "hard_sigmoid", "hard_silu", "exponential",
-                                   "mish")}
+    "silu": ("silu", (1.0, 0.0)),
+    "gelu_tanh": ("silu", GELU_NUMBERS),
+} | {name: (name, ()) for name in ("gelu", "softplus", "softsign", "hard_sigmoid", "hard_silu", "exponential", "mish")}
 
 
 def linear(x):
@@ -61,9 +63,20 @@ def selu(x):
     return _curve("selu", x)
 
 
-def gelu(x):
-    """x * P(X <= x) for a normal X: x / 2 * (1 + erf(x / sqrt(2))), within 4 ulp (Hendrycks and Gimpel 2016)."""
-    return _curve("gelu", x)
+def gelu(x, approximate=False):
+    """x * P(X <= x) for a normal X: x / 2 * (1 + erf(x / sqrt(2))), within 4 ulp (Hendrycks and Gimpel 2016).
+
+    approximate: gelu_tanh(x) instead, which layers take by that name.
+    """
+    return gelu_tanh(x) if approximate else _curve("gelu", x)
+
+
+def gelu_tanh(x):
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), within 0.0005 of gelu (Hendrycks and Gimpel 2016).
+
+    Within 4 ulp for x above -1, and within 2 (1 + x^2) below.
+    """
+    return _curve("gelu_tanh", x)
 
 
 def silu(x):
@@ -127,8 +140,8 @@ def _curve(name, x):
 
 
 FUNCTIONS = {f.__name__: f for f in (
-    elu, exponential, gelu, hard_sigmoid, hard_silu, leaky_relu, linear, log_softmax, mish, relu, relu6, selu, sigmoid,
-    silu, softmax, softplus, softsign, tanh)} | {"swish": silu, "hard_swish": hard_silu}
+    elu, exponential, gelu, gelu_tanh, hard_sigmoid, hard_silu, leaky_relu, linear, log_softmax, mish, relu, relu6,
+    selu, sigmoid, silu, softmax, softplus, softsign, tanh)} | {"swish": silu, "hard_swish": hard_silu}
 
 
 def get(activation):
@@ -137,6 +150,9 @@ def get(activation):
         return "linear"
     if activation in FUNCTIONS.values():
         return activation.__name__
+    if callable(activation):
+        raise ValueError(f"Unknown activation {activation!r}. A layer takes one of fastnn.activations; for a function "
+                         "of your own, put layers.Lambda(function) after the layer.")
     return look_up("activation", activation, FUNCTIONS).__name__
 
 

@@ -110,6 +110,7 @@ class Batches:
         self.passing = hasattr(source, "__next__")          # an iterator, which can't begin anew
         self.indexed = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not self.passing
         self.steps = steps or (len(source) if hasattr(source, "__len__") else None)
+        self.taken, self.drawn = 0, 0       # batches of the iterator at hand; 1 + the epoch that drew its order
         self.left = self.begin(None)
         first = next(self.left, None)
         if first is None:
@@ -123,10 +124,18 @@ class Batches:
         return (self.source[int(i)] for i in (range(len(self.source)) if order is None else order))
 
     def begun(self):
-        return None
+        """Where the next epoch begins: the batches before it, and what drew their order."""
+        return self.taken, self.drawn
 
     def go_to(self, begun, seed):
-        """Batches begin anew."""
+        """Pass over the batches before the place that begun() told."""
+        if begun is None:
+            return
+        self.taken, self.drawn = begun
+        if self.drawn and seed is not None:
+            self.left = self.begin(_core.permutation(len(self.source), seed, self.drawn - 1))
+        for _ in itertools.islice(self.left, self.taken):
+            pass
 
     def rows(self, batch):
         return self.check(*unpacked(batch))
@@ -142,15 +151,17 @@ class Batches:
             self.left = self.begin(order)
         batches = list(itertools.islice(self.left, 1))
         if not batches and not self.passing:
-            self.left = self.begin(order)
+            self.left, self.taken, self.drawn = self.begin(order), 0, 0 if order is None else number + 1
             batches = list(itertools.islice(self.left, 1))
         done = 0
         for batch in itertools.islice(itertools.chain(batches, self.left), self.wanted):
             rows = self.rows(batch)
-            done += 1
+            done, self.taken = done + 1, self.taken + 1
             yield Stretch(rows, None, rows.count, 0, 1)
         if done < (self.wanted or 1):
             ran_out(done, self.wanted or 1)
+        if self.wanted is None and not self.passing:
+            self.taken = 0                  # the next epoch begins anew
         self.steps = self.wanted or done
         if self.indexed and hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()

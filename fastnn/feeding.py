@@ -96,4 +96,6 @@ class Feeder:
             if metric.additive:
                 shape = (1, *self.layers[-1].output_shape)
                 y = rows.y[:1]
-                metric.update_state(y.reshape(shape) if y.size == np.prod(shape) else y, np.zeros(shape, self.dtype))
+                y = y.reshape(shape) if y.size == np.prod(shape) else y
+                with self._measuring:
+                    metric.update_state(y, np.zeros(shape, self.dtype))

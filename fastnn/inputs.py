@@ -35,6 +35,9 @@ def as_sparse_rows(x, input_shape, dtype, first_layer):
     """
     if len(input_shape) != 1 or len(x.shape) != 2 or x.shape[1] != input_shape[0]:
         raise ValueError(shape_message(x.shape, tuple(input_shape), first_layer))
+    if x.shape[1] >= 2**31:
+        raise ValueError(f"Sparse rows may have up to 2**31 - 1 columns, received {x.shape[1]}. Leave out columns that "
+                         "are empty, or hash them into fewer.")
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise TypeError(f"x must hold real numbers, received dtype {x.dtype}. "
                         "Convert it first: x = x.astype('float32').")

@@ -9,8 +9,10 @@ import numbers
 import numpy as np
 
 from . import _core, traces
-from .utils import Configured, made, to_categorical
+from .utils import Configured, made, raise_unknown, to_categorical
 
+INSTEAD = {"axis": "The classes are the outputs' last axis.",
+           "ignore_class": "Give those samples the sample_weight 0."}
 REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
 
@@ -39,7 +41,9 @@ class Loss(Configured):
     gradient = None
     reduction = "sum_over_batch_size"
 
-    def __init__(self, reduction="sum_over_batch_size", name=None):
+    def __init__(self, reduction="sum_over_batch_size", name=None, **absent):
+        if absent:
+            raise_unknown(type(self), next(iter(absent)), INSTEAD)
         self.reduction, self.name = reduction or "none", name or self.name or type(self).__name__
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, received {reduction!r}.")

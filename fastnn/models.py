@@ -1,7 +1,7 @@
 """Sequential: layers in a row, trained and asked in Keras' words."""
 import math
 import re
-from _thread import allocate_lock  # threading.Lock, without half a millisecond of import
+from _thread import RLock, allocate_lock  # as in threading, without half a millisecond of import
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .utils import as_list, described, next_model_seed
 __all__ = ["Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
+NOT_RUN = ("call", "compute_loss", "train_step", "test_step", "predict_step")      # which models of Keras may override
+
+
 class Sequential(Trainer):
     """Layers in a row.
 
@@ -26,13 +29,18 @@ class Sequential(Trainer):
     """
 
     def __init__(self, layers=None, name="sequential"):
+        own = [word for word in NOT_RUN if hasattr(self, word)]
+        if own:
+            raise TypeError(f"{type(self).__name__} overrides {own[0]}(), which fastnn never calls. Put a function "
+                            "between layers as layers.Lambda(function), and what training minimises into a loss of "
+                            "your own.")
         self.name, self.layers = name, []
         self.optimizer = self.loss = None
         self.metrics, self.weighted_metrics, self.metrics_names = [], [], ["loss"]
         self.stop_training = False
         self._network = self._seed = None
         self._epochs = 0                    # epochs trained: the position in the stream of permutations
-        self._fitting = allocate_lock()
+        self._fitting, self._measuring = allocate_lock(), RLock()
         for layer in as_list(layers):
             self.add(layer)
 
@@ -42,6 +50,9 @@ class Sequential(Trainer):
         """Append a layer; built at once if the shape of its input is known."""
         if not isinstance(layer, Layer):
             raise TypeError(f"A model is made of layers, received {layer!r}. Use layers.Dense(...) or another layer.")
+        if hasattr(layer, "call"):
+            raise TypeError(f"{type(layer).__name__} computes in call(), which fastnn never runs. Write what it does "
+                            "as a function without weights, in layers.Lambda(function).")
         if self.layers and isinstance(layer, Input):
             raise ValueError("Input must be the first layer.")
         before = self.layers[-1].output_shape if self.layers else layer.input_shape

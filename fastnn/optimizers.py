@@ -6,11 +6,12 @@ import math
 import numbers
 
 from . import _core, schedules
-from .utils import Configured, described, made
+from .utils import Configured, described, made, raise_unknown
 
 # Words of Keras that mean something else here than their one value that is accepted.
-ABSENT = {"amsgrad": False, "centered": False, "momentum": 0.0, "use_ema": False, "ema_momentum": 0.99,
+ABSENT = {"centered": False, "momentum": 0.0, "use_ema": False, "ema_momentum": 0.99,
           "ema_overwrite_frequency": None, "loss_scale_factor": None, "gradient_accumulation_steps": None}
+INSTEAD = {"decay": "Give learning_rate a schedule: fastnn.optimizers.schedules.InverseTimeDecay(rate, 1, decay)."}
 
 
 class Optimizer(Configured):
@@ -48,7 +49,7 @@ class Optimizer(Configured):
     def _refuse(self, absent):
         for word, value in absent.items():
             if word not in ABSENT:
-                raise TypeError(f"{type(self).__name__} has no argument {word!r}.")
+                raise_unknown(type(self), word, INSTEAD)
             if value != ABSENT[word] and word != "ema_momentum":
                 raise ValueError(f"{type(self).__name__}: {word}={value!r} is not supported. Leave it out, or write an "
                                  "Optimizer of your own with update_step().")
@@ -237,11 +238,10 @@ class Adagrad(Optimizer):
         return {"learning_rate": self.learning_rate, "epsilon": self.epsilon}
 
 
-class Adam(Optimizer):
-    """m += (gradient - m)(1 - beta_1); v += (gradient^2 - v)(1 - beta_2);
-    weight -= learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon) (Kingma and Ba 2015)."""
+class _Moments(Optimizer):
+    """m += (gradient - m)(1 - beta_1); v += (gradient^2 - v)(1 - beta_2)"""
 
-    compiled_rule, slot_names = "adam", ("m", "v")
+    slot_names: tuple[str, ...] = ("m", "v")
 
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **options):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
@@ -255,16 +255,31 @@ class Adam(Optimizer):
                 "epsilon": self.epsilon}
 
 
+class Adam(_Moments):
+    """m += (gradient - m)(1 - beta_1); v += (gradient^2 - v)(1 - beta_2);
+    weight -= learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon) (Kingma and Ba 2015).
+    amsgrad: in the root the largest v so far of each element (Reddi, Kale and Kumar 2018)."""
+
+    compiled_rule = "adam"
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, **options):
+        self.amsgrad = bool(amsgrad)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+        if amsgrad:
+            self.compiled_rule, self.slot_names = "amsgrad", ("m", "v", "v_hat")
+
+
 class AdamW(Adam):
     """Adam with weight_decay of 0.004 unless another is given, which may not be None (Loshchilov and Hutter 2019)."""
 
-    def __init__(self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **options):
+    def __init__(self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False,
+                 **options):
         if weight_decay is None:
             raise ValueError("AdamW: weight_decay must be a number, received None. Use Adam for none.")
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay, **options)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
 
 
-class Nadam(Adam):
+class Nadam(_Moments):
     """m and v as in Adam, with Nesterov's look ahead (Dozat 2016): u_t = beta_1 (1 - 0.5 0.96^t), U_t = u_1 ... u_t;
     weight -= learning_rate (u_{t+1} m / (1 - U_{t+1}) + (1 - u_t) gradient / (1 - U_t))
     / (sqrt(v / (1 - beta_2^t)) + epsilon)."""

@@ -64,4 +64,11 @@ REGULARIZERS = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": both}
 
 def get(regularizer):
     """A Regularizer, or None for None, from an object, a class, a name, or its class_name and config."""
-    return None if regularizer is None else made("regularizer", regularizer, Regularizer, REGULARIZERS)
+    if regularizer is None:
+        return None
+    function = callable(regularizer) and not isinstance(regularizer, (type, Regularizer))
+    found = None if function else made("regularizer", regularizer, Regularizer, REGULARIZERS)
+    if type(found).__call__ is not Regularizer.__call__:
+        raise ValueError(f"Unknown regularizer {regularizer!r}. A penalty on weights is l1, l2 or both: use L1, L2 or "
+                         "L1L2 of fastnn.regularizers, or a constraint.")
+    return found

@@ -107,8 +107,12 @@ def mish_bend(x: Array, numbers: Any) -> Array:
 
 
 def silu_bend(x: Array, numbers: Any) -> Array:
-    s = sigmoid(x)
-    return multiply(multiply(s, subtract(1.0, s)), add(multiply(x, subtract(1.0, multiply(s, 2.0))), 2.0))
+    """s (1 - s) (2 du + x ((1 - 2 s) du^2 + ddu)) for s = sigmoid(u), u = x (c0 + c1 x^2)"""
+    flat, cubic = numbers
+    bent = multiply(square(x), cubic)
+    s, du, ddu = sigmoid(multiply(x, add(bent, flat))), add(multiply(bent, 3.0), flat), multiply(x, 6.0 * cubic)
+    within = add(multiply(subtract(1.0, multiply(s, 2.0)), square(du)), ddu)
+    return multiply(multiply(s, subtract(1.0, s)), add(multiply(x, within), multiply(du, 2.0)))
 
 
 # The second derivative of each curve that has one but zero.

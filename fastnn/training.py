@@ -2,7 +2,7 @@
 import itertools
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .metrics import get as get_metric
 from .utils import as_list, whole_number
 
 SECONDS_BETWEEN_REPORTS = 0.1
+UNUSED = {"auto_scale_loss", "jit_compile", "loss_weights", "run_eagerly", "steps_per_execution"}     # of Keras
 MOST_KEPT = 2**18       # outputs between two times that metrics are told some
 
 
@@ -43,9 +44,20 @@ class Place:
 class Trainer(Feeder):
     """What a model is trained and measured with."""
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=()):
+    def compile(self, optimizer="rmsprop", loss=None, metrics=(), weighted_metrics=(), **unused):
         """Choose what training minimises, how, and what it reports: names or objects of fastnn.optimizers, losses
-        and metrics, or functions of (y_true, y_pred).  weighted_metrics heed the weights of samples."""
+        and metrics, or functions of (y_true, y_pred).  weighted_metrics heed the weights of samples.
+
+        unused: jit_compile, run_eagerly, steps_per_execution and auto_scale_loss are accepted for Keras' sake and
+        change nothing.
+        """
+        for word, value in unused.items():
+            if word == "loss_weights" and value is not None:
+                raise ValueError("compile(): a model has one output, so loss_weights have nothing to weigh. Leave them "
+                                 "out, or change the learning rate.")
+            if word not in UNUSED:
+                raise TypeError(f"compile() has no argument {word!r}. It takes optimizer, loss, metrics and "
+                                "weighted_metrics.")
         if loss is None:
             raise ValueError("compile() needs a loss, for example loss='categorical_crossentropy'.")
         chosen = (optimizers.get(optimizer), losses.get(loss), [get_metric(m) for m in as_list(metrics)],
@@ -213,7 +225,7 @@ class Trainer(Feeder):
         totals, place = self._begin(), self.place
         if place.epoch != epoch or not place.done:
             self.place = place = Place(epoch, source.begun(), steps=source.steps)
-        elif (place.steps, len(place.totals)) != (source.steps, len(totals)):
+        elif len(place.totals) != len(totals) or place.steps != (source.steps or place.steps):
             raise ValueError(f"The backup was made in a training of {place.steps} batches an epoch that reported "
                              f"{len(place.totals)} numbers; this one has {source.steps} and {len(totals)}. Pass the "
                              "same data, batch_size and metrics, or remove the backup.")
@@ -254,6 +266,8 @@ class Trainer(Feeder):
                 for weight, before in moments:
                     weight[...] = before
                 raise
+            for hold in self._network.after_step:
+                hold()
         return reached
 
     def _run(self, rows, order, batch_size, first, last, totals, *training):
@@ -297,8 +311,9 @@ class Trainer(Feeder):
         slots = {id(weight): slots for (weight, _), slots in zip(named, optimizer.slots, strict=True)}
         for stage in self._learners():
             stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
-            if rule is None or rule.by_norm:
+            if rule is None or rule.whole:
                 stage.keep_gradients()
+        self._network.after_step = [hold for layer in self.layers if layer.trainable for hold in layer.holds]
 
     def _freeze(self):
         """Tell the stages which layers train, as of now."""
@@ -367,6 +382,10 @@ class Trainer(Feeder):
 
     def _evaluate(self, source, everyone=()):
         self._compiled_network()
+        with self._measuring if self._told else nullcontext():     # metrics that are told outputs count in one place
+            return self._evaluate_alone(source, everyone)
+
+    def _evaluate_alone(self, source, everyone):
         self._freeze()
         totals, seen, done = self._begin(), 0, 0
         source.restart()

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+TAKES_MORE = 8              # inspect.CO_VARKEYWORDS, without that module
 _seed = None
 _models = 0
 
@@ -33,6 +34,20 @@ def to_categorical(y, num_classes=None):
     rows = np.zeros((len(labels), classes))
     np.put_along_axis(rows, labels[:, None], 1.0, axis=1)
     return rows
+
+
+def normalize(x, axis=-1, order=2):
+    """x divided by its norm along an axis, where that is not 0: rows of length 1.
+
+    order: of the norm, as in np.linalg.norm.  Returns floats of x's shape.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    x = np.asarray(x)
+    norm = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norm == 0, norm.dtype.type(1), norm)
 
 
 def as_labels(y, name):
@@ -96,6 +111,16 @@ def look_up(kind, name, table):
     raise ValueError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(table))}.")
 
 
+def raise_unknown(cls, word, instead):
+    """TypeError for a word that a class is not constructed with; instead: what to do, by word."""
+    from difflib import get_close_matches
+
+    known = constructor_words(cls)
+    near = get_close_matches(word, known, n=1, cutoff=0.75)
+    advice = instead.get(word) or (f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(known)}.")
+    raise TypeError(f"{cls.__name__} has no argument {word!r:.60}. {advice}")
+
+
 class Configured:
     """What is described by the words of its constructor, each kept as an attribute, and can be made anew from them."""
 
@@ -119,15 +144,14 @@ class Configured:
 
 def constructor_words(cls):
     """The words that a class and its bases are constructed with, but for second spellings of one."""
-    import inspect
-
     words = {}
     for base in cls.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-            words |= {p.name: None for p in parameters
-                      if p.kind is not p.VAR_KEYWORD and p.name not in ("lr", "input_dim")}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        made_by = vars(base).get("__init__")
+        code = getattr(getattr(made_by, "__wrapped__", made_by), "__code__", None)
+        if code is not None:
+            names = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+            words |= {name: None for name in names if name not in ("lr", "input_dim")}
+            if not code.co_flags & TAKES_MORE:
                 break                       # it hands no further words to its bases
     return list(words)
 

@@ -17,7 +17,7 @@ enum { FLOAT32, FLOAT64, DTYPES, INT32 = DTYPES, INT64, UINT8, ELEMENTS };   /* 
 enum { LINEAR, RELU, SIGMOID, TANH, ACTIVATIONS, EXP = ACTIVATIONS, LOG, SQRT, NEGATIVE, ABSOLUTE, SQUARE, SIGN, UNARIES };
 enum { RAMP, ELU, GELU, SILU, SOFTPLUS, SOFTSIGN, HARD_SIGMOID, HARD_SILU, EXPONENTIAL, MISH, CURVES };
 enum { ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, BINARIES };
-enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, RULES };
+enum { SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM, AMSGRAD, RULES };
 enum { MSE, MAE, MAPE, MSLE, HUBER, LOG_COSH, KL_DIVERGENCE, POISSON, HINGE, SQUARED_HINGE, CATEGORICAL_HINGE, COSINE_SIMILARITY,
        BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, SIGMOID_CROSSENTROPY, SOFTMAX_CROSSENTROPY,
        BINARY_ACCURACY, CATEGORICAL_ACCURACY, LOSSES };      /* the last two measure only, and give no gradient */
@@ -76,7 +76,7 @@ typedef struct {
 /* A weight with the slots that a rule keeps for it, the factors of its penalty l1 sum|w| + l2 sum(w^2), whose gradient
  * joins the weight's own before all else, and whether decay leaves it alone. */
 typedef struct {
-    void *weight, *slot[2];
+    void *weight, *slot[3];
     double l1, l2;
     int lasting;
 } fastnn_parameter;
@@ -133,7 +133,7 @@ typedef struct {
     void (*softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
 
     /* out = f(x), or dout f'(x) where dout is not NULL, of the activation `kind` of CURVES with its numbers, 3 of them;
-     * <= 3 ulp, GELU and MISH <= 4 (N7).  out may be x or dout. */
+     * <= 3 ulp, GELU and MISH <= 4 (N7), SILU with numbers of its own more (activations.py).  out may be x or dout. */
     void (*curve)(int kind, const double *numbers, const void *x, const void *dout, void *out, isize n);
     void (*log_softmax_backward)(const void *out, const void *dout, void *dx, isize rows, isize cols);
     /* out[i] = x[i] / (1 - rate), or 0 with the probability `rate`: a function of key and first + i (N10) */

@@ -206,6 +206,7 @@ cdef class Network:
     metrics: names of LOSS_NAMES, or such pairs.  scale: multiplies the inputs as they are gathered.
     smoothing: of the truths that the loss sees.
     seed: of what is random in training, 0 until it is set.
+    after_step: functions that are called, without arguments, after each step of a rule.
     """
     cdef readonly list stages
     cdef list idle, idle_training   # workspaces for predict() and for run(), one for each call under way at once
@@ -218,6 +219,7 @@ cdef class Network:
     cdef bint from_logits
     cdef double scale
     cdef public uint64_t seed
+    cdef public list after_step
     cdef isize trained          # stages that run before the loss
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
@@ -226,7 +228,7 @@ cdef class Network:
     def __init__(self, list stages, loss=None, metrics=(), double scale=1, double smoothing=0,
                  bint from_logits=False):
         self.scale = scale
-        self.stages, self.idle, self.idle_training = stages, [], []
+        self.stages, self.idle, self.idle_training, self.after_step = stages, [], [], []
         self.inputs, self.units = stages[0].inputs, stages[len(stages) - 1].units
         self.widest = max([self.inputs] + [stage.units for stage in stages])
         self.dtype = (<Stage>stages[0]).dtype
@@ -474,7 +476,7 @@ cdef class Network:
         """
         cdef bint sparse = self.is_sparse(x), weighted = weights is not None
         cdef isize n = len(x), rows, i, start = first, lowest = self.lowest()
-        cdef bint whole = rule is None or rule.by_norm      # gradients are kept
+        cdef bint whole = rule is None or rule.whole      # gradients are kept
         cdef Source inputs = source_of(x, self.scale), targets = source_of(y)
         cdef Source weighing = source_of(weights) if weighted else targets
         cdef const int64_t *index = <const int64_t *>np.PyArray_DATA(order) if order is not None else NULL
@@ -521,6 +523,8 @@ cdef class Network:
                     if whole:
                         self.step_by_norm(rule, &numbers)
                     rule.step += 1
+                    for hold in self.after_step:
+                        hold()
                 penalty = self.penalty()
             first += 1
             PyErr_CheckSignals()

@@ -164,7 +164,7 @@ cdef fastnn_parameter moved(const fastnn_parameter *parameter, isize offset) noe
     cdef fastnn_parameter at = parameter[0]
     cdef int i
     at.weight = <char *>at.weight + offset
-    for i in range(2):
+    for i in range(3):
         if at.slot[i] != NULL:
             at.slot[i] = <char *>at.slot[i] + offset
     return at

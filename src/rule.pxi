@@ -1,8 +1,8 @@
 # An optimizer's rule with its numbers, and the steps that take whole gradients: by their norms, or outside a network.
 
 cdef object RULE_NAMES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "rmsprop": RMSPROP,
-                          "adagrad": ADAGRAD, "adam": ADAM, "nadam": ADAM}
-cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD: 1, ADAM: 2}
+                          "adagrad": ADAGRAD, "adam": ADAM, "nadam": ADAM, "amsgrad": AMSGRAD}
+cdef object RULE_SLOTS = {SGD: 0, MOMENTUM: 1, NESTEROV: 1, RMSPROP: 1, ADAGRAD: 1, ADAM: 2, AMSGRAD: 3}
 
 cdef enum:
     SIZE_CHUNK = 4096           # elements of a chunk of a norm (N6)
@@ -37,9 +37,9 @@ cdef class Rule:
         self.nadam, self.product = name == "nadam", 1
 
     @property
-    def by_norm(self):
-        """Whether a step needs the whole gradients first, where they are kept."""
-        return self.clipnorm > 0 or self.global_clipnorm > 0
+    def whole(self):
+        """Whether a step needs the whole gradients first, where they are kept: for their norms, or not to be fused."""
+        return self.clipnorm > 0 or self.global_clipnorm > 0 or self.numbers.kind == AMSGRAD
 
     cdef int fill(self, fastnn_rule *rule, isize step) except -1:
         """The numbers of the given step, from 1: the bias corrections of Adam and Nadam go into the rates."""
@@ -52,7 +52,7 @@ cdef class Rule:
         rule.decay = self.weight_decay * rule.learning_rate
         if self.nadam:
             self.fill_nadam(rule, step)
-        elif rule.kind == ADAM:
+        elif rule.kind == ADAM or rule.kind == AMSGRAD:
             rule.learning_rate *= root(1 - power(rule.beta_2, step)) / (1 - power(rule.beta_1, step))
         return 0
 
@@ -94,7 +94,7 @@ cdef class Rule:
         cdef isize n = np.PyArray_SIZE(weight)
         self.fill(&rule, step)
         with nogil:
-            kernels_of(dtype).update(&rule, &parameter, data, n)
+            take_step(dtype, &rule, &parameter, data, n)
 
     def prepare(self, np.ndarray weight, np.ndarray gradient, bint lasting, double total, isize step):
         """What comes before the given step, in place: the gradient is clipped, the weight decays unless it is lasting.
@@ -187,16 +187,37 @@ cdef double square_sum(int dtype, const void *x, isize n) noexcept nogil:
     return square
 
 
+cdef void take_step(int dtype, const fastnn_rule *rule, const fastnn_parameter *parameter, const void *gradient,
+                    isize n) noexcept nogil:
+    """A step of n elements.  That of AMSGRAD is three: Adam's, which leaves the weight; v_hat = max(v_hat, v); and
+    Adam's with v_hat for v, which leaves its slots (Reddi, Kale and Kumar 2018)."""
+    cdef const fastnn_kernels *kernels = kernels_of(dtype)
+    cdef fastnn_rule moments = rule[0], move = rule[0]
+    cdef fastnn_parameter held = parameter[0]
+    cdef fastnn_rows most = fastnn_rows(held.slot[2], held.slot[1], held.slot[2], 1, n, n, n, n, 1, 1)
+    if rule.kind != AMSGRAD:
+        kernels.update(rule, parameter, gradient, n)
+        return
+    moments.kind = move.kind = ADAM
+    moments.learning_rate = 0
+    move.beta_1 = move.beta_2 = move.scale = 1
+    move.clipvalue = move.decay = 0
+    held.slot[1], held.l1, held.l2 = held.slot[2], 0, 0
+    kernels.update(&moments, parameter, gradient, n)
+    elementwise_of(dtype).binary[MAXIMUM](&most)
+    kernels.update(&move, &held, gradient, n)
+
+
 cdef struct Updating:
-    const fastnn_kernels *kernels
+    int dtype
     const fastnn_rule *rule
     const fastnn_parameter *parameter
     const char *gradient
-    isize n, item
+    isize n
 
 
 cdef void update_some(void *context, isize block, int worker) noexcept nogil:
     cdef Updating *job = <Updating *>context
-    cdef isize first = block * UPDATE_GRAIN
-    cdef fastnn_parameter parameter = moved(job.parameter, first * job.item)
-    job.kernels.update(job.rule, &parameter, job.gradient + first * job.item, min(UPDATE_GRAIN, job.n - first))
+    cdef isize first = block * UPDATE_GRAIN, at = first * item_size(job.dtype)
+    cdef fastnn_parameter parameter = moved(job.parameter, at)
+    take_step(job.dtype, job.rule, &parameter, job.gradient + at, min(UPDATE_GRAIN, job.n - first))

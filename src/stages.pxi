@@ -99,8 +99,7 @@ cdef class Stage:
     cdef void step_with(self, int i, const fastnn_rule *rule) noexcept nogil:
         """Parameter i takes its step with the gradient that is kept, in which its penalty is."""
         cdef fastnn_parameter parameter = self.at[i]
-        cdef Updating job = Updating(kernels_of(self.dtype), rule, &parameter, <const char *>self.gradient_at[i],
-                                     self.sizes[i], item_size(self.dtype))
+        cdef Updating job = Updating(self.dtype, rule, &parameter, <const char *>self.gradient_at[i], self.sizes[i])
         parameter.l1 = parameter.l2 = 0
         if not self.frozen and parameter.weight != NULL:
             run_blocks(update_some, &job, (job.n + UPDATE_GRAIN - 1) // UPDATE_GRAIN, job.n)

@@ -281,6 +281,14 @@ def adam(g, step, weight, m, v, *, learning_rate, beta_1, beta_2, epsilon):
     return weight - rate * m / (np.sqrt(v) + epsilon), m, v
 
 
+def amsgrad(g, step, weight, m, v, v_hat, *, learning_rate, beta_1, beta_2, epsilon):
+    m = beta_1 * m + (1 - beta_1) * g
+    v = beta_2 * v + (1 - beta_2) * g * g
+    v_hat = np.maximum(v_hat, v)
+    rate = learning_rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    return weight - rate * m / (np.sqrt(v_hat) + epsilon), m, v, v_hat
+
+
 def nadam(g, step, weight, m, v, *, learning_rate, beta_1, beta_2, epsilon):
     u = beta_1 * (1 - 0.5 * 0.96 ** np.arange(1, step + 2))
     m = beta_1 * m + (1 - beta_1) * g
@@ -289,7 +297,7 @@ def nadam(g, step, weight, m, v, *, learning_rate, beta_1, beta_2, epsilon):
     return weight - learning_rate * m_hat / (np.sqrt(v / (1 - beta_2**step)) + epsilon), m, v
 
 
-RULES = {f.__name__: f for f in (sgd, momentum, nesterov, rmsprop, adagrad, adam, nadam)}
+RULES = {f.__name__: f for f in (sgd, momentum, nesterov, rmsprop, adagrad, adam, amsgrad, nadam)}
 
 
 def prepared(g, weight, *, l1=0, l2=0, scale=1, clipvalue=0, decay=0):

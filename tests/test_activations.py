@@ -34,6 +34,7 @@ TWINS = {
     "elu": (lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 3),
     "selu": (lambda x: np.where(x > 0, SCALE * x, SCALE * ALPHA * np.expm1(np.minimum(x, 0))), 3),
     "gelu": (lambda x: x * special.erfc(-x / np.sqrt(2.0)) / 2, 4),
+    "gelu_tanh": (lambda x: x * sigmoid(x * np.sqrt(8 / np.pi) * (1 + 0.044715 * x**2)), 120),     # of exp(-87)
     "silu": (lambda x: x * sigmoid(x), 3),
     "softplus": (softplus, 3),
     "softsign": (lambda x: x / (1 + np.abs(x)), 2),
@@ -71,7 +72,7 @@ def test_floats_are_within_their_ulps(isa, name):
 @pytest.mark.parametrize("name", TWINS)
 def test_doubles_agree_with_numpy(isa, name):
     x = samples("float64")
-    tolerance = 2e-13 if name == "gelu" else 1e-14          # NumPy's x / sqrt(2) is rounded before it is squared
+    tolerance = 2e-13 if "gelu" in name else 1e-14          # NumPy's x / sqrt(2) is rounded before it is squared
     np.testing.assert_allclose(getattr(activations, name)(x), TWINS[name][0](x), tolerance, 1e-300)
 
 
@@ -81,6 +82,7 @@ def test_doubles_agree_with_numpy(isa, name):
     ("elu", [-INF, INF, NAN], [-1, INF, NAN]),
     ("selu", [-INF, INF, NAN], [-SCALE * ALPHA, INF, NAN]),
     ("gelu", [-40, 0, INF, NAN], [0, 0, INF, NAN]),
+    ("gelu_tanh", [-1e30, -40, 0, 1e30, INF, NAN], [0, 0, 0, 1e30, INF, NAN]),
     ("silu", [-1000, 0, INF, NAN], [0, 0, INF, NAN]),
     ("softplus", [-INF, -1000, 0, INF, NAN], [0, 0, np.log(2), INF, NAN]),
     ("softsign", [-1e30, 1e30, NAN], [-1, 1, NAN]),
@@ -117,6 +119,15 @@ def test_gradient_of_functions(name):
         step[i] = h
         by_differences[i] = ((f(x + step) - f(x - step)) * weight).sum() / (2 * h)
     np.testing.assert_allclose(found, by_differences, 1e-6, 1e-8)
+
+
+def test_approximate_gelu_is_within_what_the_paper_says(isa, dtype):
+    x = samples(dtype)
+    np.testing.assert_array_equal(activations.gelu(x, approximate=True), activations.gelu_tanh(x))
+    assert 1e-4 < np.abs(activations.gelu(x, True) - activations.gelu(x)).max() < 5e-4
+    near = x[np.abs(x) < 1].astype("float64")
+    exact, found = TWINS["gelu_tanh"][0](near), activations.gelu_tanh(near.astype(dtype))
+    assert (np.abs(found - exact) <= 4 * np.spacing(np.abs(exact).astype(dtype))).all()
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -1,7 +1,10 @@
 """fastnn.callbacks: which hooks are called, and what the progress bar leaves on a terminal, in a pipe, in a log."""
 
+import csv
 import importlib
 import io
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import callbacks, layers, models, optimizers, utils
+from fastnn import callbacks, layers, metrics, models, optimizers, utils
 from fastnn.callbacks import Callback, History, ProgressBar
 
 LOGS = {"loss": 0.25634, "accuracy": 0.92591}
@@ -613,6 +616,9 @@ def test_a_checkpoint_each_few_batches_counts_on_over_epochs(tmp_path):
     (lambda: callbacks.ModelCheckpoint("a.fastnn", save_freq="batch"), ValueError, "Checkpoint: save_freq must"),
     (lambda: callbacks.BackupAndRestore(""), ValueError, "needs the name of a folder"),
     (lambda: callbacks.BackupAndRestore("a", save_freq=True), ValueError, "BackupAndRestore: save_freq must be"),
+    (lambda: callbacks.EarlyStopping(patience="3"), TypeError, "EarlyStopping: patience must be an integer"),
+    (lambda: callbacks.ReduceLROnPlateau(patience=-1), ValueError, "ReduceLROnPlateau: patience must be at least 0"),
+    (lambda: callbacks.LearningRateScheduler(0.1), TypeError, "takes a function of the epoch, received 0.1."),
     (lambda: trained(callbacks.ModelCheckpoint("{val_acc}.fastnn"), logs=losses_of(1)), KeyError,
      "names 'val_acc', there are: epoch, val_loss"),
 ])
@@ -636,7 +642,8 @@ class Crash(Callback):
 
 OPTIMIZERS = {"sgd": lambda: optimizers.SGD(0.1), "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
               "rmsprop": lambda: optimizers.RMSprop(0.01), "adagrad": lambda: optimizers.Adagrad(0.1),
-              "adam": lambda: optimizers.Adam(0.01), "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.1),
+              "adam": lambda: optimizers.Adam(0.01, amsgrad=True),
+              "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.1),
               "adamw": lambda: optimizers.AdamW(optimizers.schedules.PolynomialDecay(0.1, 10))}
 
 
@@ -741,17 +748,45 @@ def test_a_backup_goes_on_with_metrics_that_count_and_epochs_of_some_steps(metri
             np.testing.assert_array_equal(rest.history[name], [values[epoch] for epoch in rest.epoch])
 
 
-def test_a_backup_goes_on_in_batches_that_can_be_iterated_over_anew(tmp_path):
-    batches = [(X[first:first + 5], Y[first:first + 5]) for first in range(0, 20, 5)]
+BATCHES = [(X[first:first + 5], Y[first:first + 5]) for first in range(0, 20, 5)]
+
+
+class Indexed:
+    def __len__(self):
+        return len(BATCHES)
+
+    def __getitem__(self, i):
+        return BATCHES[i]
+
+
+class Iterable:
+    def __iter__(self):
+        return iter(BATCHES)
+
+
+# what gives the batches, steps_per_epoch
+SOURCES = {
+    "list": (lambda: BATCHES, None), "indexed": (Indexed, None), "iterable": (Iterable, None),
+    "indexed in steps": (Indexed, 2), "iterable in steps": (Iterable, 2),
+    "generator": (lambda: itertools.cycle([*BATCHES, *BATCHES[:3]]), 3),
+}
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_backup_goes_on_in_batches(source, save_freq, tmp_path):
+    make, steps = SOURCES[source]
     twin = small_model()
-    twin.fit(batches, epochs=3, verbose=0)
+    options = {"epochs": 4, "verbose": 0, "steps_per_epoch": steps}
+    history = twin.fit(make(), **options).history
     for after in range(2, 8):
         with pytest.raises(KeyboardInterrupt):
-            small_model().fit(batches, epochs=3, verbose=0,
-                              callbacks=[callbacks.BackupAndRestore(tmp_path, 1), Crash(after)])
-        again = small_model(seed=5)
-        again.fit(batches, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path, 1)])
+            small_model().fit(make(), **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq),
+                                                            Crash(after)])
+        again = small_model(seed=5 if (tmp_path / "b").exists() else 1)
+        rest = again.fit(make(), **options, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq)])
         assert state(again) == state(twin)
+        assert rest.history["loss"] == [history["loss"][epoch] for epoch in rest.epoch]
 
 
 def test_a_backup_leaves_others_files_alone(tmp_path):
@@ -770,10 +805,26 @@ def test_csv_logger(tmp_path):
     assert path.read_text().splitlines() == ["epoch;loss;val_loss", '0;1.0;"""[1, 2]"""']
 
 
+def test_a_metric_of_several_numbers_in_logs(tmp_path):
+    """The line shows their mean, as Keras' does, and leaves a matrix out; callbacks that watch name it."""
+    model = small_model(["f1_score", metrics.ConfusionMatrix(2)])
+    history = model.fit(X, Y, verbose=0, callbacks=[callbacks.CSVLogger(tmp_path / "a.csv")]).history
+    assert history["f1_score"][0].shape == (2,) and history["confusion_matrix"][0].shape == (2, 2)
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    np.testing.assert_array_equal(json.loads(row["confusion_matrix"].strip('"')), history["confusion_matrix"][0])
+    np.testing.assert_allclose(json.loads(row["f1_score"].strip('"')), history["f1_score"][0])
+    for make in (lambda **words: callbacks.EarlyStopping(mode="max", **words), callbacks.ReduceLROnPlateau,
+                 lambda **words: callbacks.ModelCheckpoint(tmp_path / "a.fastnn", save_best_only=True, **words)):
+        with pytest.raises(ValueError, match=r"watches 'f1_score', which is an array of shape \(2,\). Watch a"):
+            model.fit(X, Y, verbose=0, callbacks=[make(monitor="f1_score")])
+    fields = ProgressBar()._fields(0.0, {"f1_score": np.array([0.5, 0.25]), "matrix": np.eye(2), "loss": 1.0})
+    assert fields[1:] == ["f1_score: 0.3750", "loss: 1.0000"]
+
+
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboardX")
     events = importlib.import_module("tensorboardX.proto.event_pb2")
-    model = small_model()
+    model = small_model(["accuracy", "f1_score"])
     board = callbacks.TensorBoard(tmp_path, histogram_freq=1, update_freq=2, write_steps_per_second=True)
     model.fit(X, Y, epochs=2, batch_size=5, verbose=0, validation_split=0.2, callbacks=[board])
     tags = {run: [] for run in ("train", "validation")}
@@ -787,7 +838,8 @@ def test_tensorboard(tmp_path):
             data = data[16 + length:]
     train = dict.fromkeys(tag for tag, _ in tags["train"])
     assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate", "epoch_steps_per_second", "batch_loss",
-            "0.dense.weight/histogram"} <= set(train)
+            "epoch_f1_score/0", "epoch_f1_score/1", "batch_f1_score/1", "0.dense.weight/histogram"} <= set(train)
+    assert "evaluation_f1_score/0_vs_iterations" not in train and "epoch_f1_score" not in train
     assert [step for tag, step in tags["train"] if tag == "batch_loss"] == [2, 4, 6, 8]
     assert [step for tag, step in tags["validation"] if tag == "epoch_loss"] == [0, 1]
     assert [step for tag, step in tags["validation"] if tag == "evaluation_loss_vs_iterations"] == [4, 8]

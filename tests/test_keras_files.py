@@ -355,6 +355,9 @@ def test_what_keras_does_not_have_is_refused_before_anything_is_written(tmp_path
     odd = models.Sequential([layers.Lambda(lambda x: x, input_shape=(3,))])
     with pytest.raises(TypeError, match="is a Lambda, which Keras does not have"):
         odd.save(tmp_path / "a.keras")
+    odd = models.Sequential([layers.Dense(2, "gelu_tanh", input_shape=(3,))])
+    with pytest.raises(TypeError, match="activation='gelu_tanh', which Keras knows no name of"):
+        odd.save(tmp_path / "a.keras")
     with pytest.raises(ValueError, match="older format .h5 is only read. Save as .keras"):
         network().save(tmp_path / "a.h5")
     with pytest.raises(ValueError, match="give its first layer input_shape="):
@@ -401,7 +404,10 @@ def with_option(**words):
 REFUSED = {
     "an unsupported layer": (sequential(INPUT, DENSE, entry("Conv2D", name="conv2d", filters=3)),
                              r"layer 2 \('conv2d', Conv2D\) is not supported in fastnn, which reads: .*Dense"),
-    "a constraint": (with_option(kernel_constraint={"class_name": "NonNeg", "config": {}}), "kernel_constraint="),
+    "a constraint": (with_option(kernel_constraint={"class_name": "Mine", "config": {}}),
+                     "kernel_constraint 'Mine' is not supported in fastnn, which reads: MaxNorm, MinMaxNorm, NonNeg"),
+    "a constraint of normalization": (sequential(INPUT, entry("BatchNormalization", name="b", gamma_constraint={
+        "class_name": "NonNeg", "config": {}})), "gamma_constraint="),
     "lora": (with_option(lora_rank=4), "lora_rank=4, which fastnn does not have"),
     "a renormalization": (sequential(INPUT, entry("BatchNormalization", name="b", renorm=True)), "renorm=True"),
     "an axis that is not the last": (sequential(entry("InputLayer", batch_shape=[None, 3, 4]), entry(
@@ -434,7 +440,7 @@ def test_what_fastnn_does_not_have_is_named(name):
     ("loss", {"class_name": "CTC", "config": {}}), ("loss", "my_loss"), ("loss_weights", [0.5]),
     ("optimizer", {"class_name": "Lion", "config": {}}), ("metrics", ["my_metric"]),
     ("metrics", [{"class_name": "Accuracy", "config": {"name": "accuracy"}}]), ("loss", None),
-    ("optimizer", {"class_name": "Adam", "config": {"amsgrad": True}}),
+    ("optimizer", {"class_name": "RMSprop", "config": {"centered": True}}),
     ("optimizer", {"class_name": "SGD", "config": {"use_ema": True}})])
 def test_compile_words_that_fastnn_lacks(word, value):
     data = keras_file({**MODEL, "compile_config": {**COMPILED, word: value}})
@@ -708,3 +714,37 @@ def test_nothing_is_run():
     assert not events
 
 
+
+
+def test_training_goes_on_to_the_same_bits_from_a_keras_file(tmp_path):
+    """Seed and place in the stream of permutations are kept beside what Keras reads."""
+    def make():
+        utils.set_random_seed(4)
+        model = models.Sequential([layers.Dense(8, "relu", input_shape=(4,)), layers.Dropout(0.5), layers.Dense(2)])
+        model.compile(optimizers.Adam(0.003), "mse")
+        return model
+
+    x, y = np.random.default_rng(0).random((30, 4)), np.random.default_rng(1).random((30, 2))
+    whole, half = make(), make()
+    whole.fit(x, y, epochs=4, batch_size=8, verbose=0)
+    half.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    half.save(tmp_path / "a.keras")
+    again = models.load_model(tmp_path / "a.keras")
+    again.fit(x, y, epochs=4, initial_epoch=2, batch_size=8, verbose=0)
+    for found, expected in zip(again.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("own", [3, {"seed": 1}, {"seed": -1, "epochs": 0}, {"seed": 1, "epochs": 2**60},
+                                 {"seed": "1", "epochs": 0}])
+def test_a_wrong_seed_is_a_format_error(own, tmp_path):
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.save(tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    entries["metadata.json"] = json.dumps({"keras_version": "3.0.0", "fastnn": own}).encode()
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as file:
+        for name, data in entries.items():
+            file.writestr(name, data)
+    with pytest.raises(fastnn.FormatError, match=r"a\.keras cannot be loaded: "):
+        models.load_model(tmp_path / "a.keras")

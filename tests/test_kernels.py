@@ -24,9 +24,10 @@ NUMBERS = {
     "adagrad": {"learning_rate": 0.001, "epsilon": 1e-7},
     "adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     "nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "amsgrad": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
 }
 LIBC = ctypes.CDLL(None)
-SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adagrad": 1, "adam": 2, "nadam": 2}
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adagrad": 1, "adam": 2, "nadam": 2, "amsgrad": 3}
 ON_LOGITS = {"sigmoid_crossentropy": "sigmoid", "softmax_crossentropy": "softmax"}
 
 
@@ -107,7 +108,7 @@ class Model:
 
     def run(self, x, y, rule=None, training=False, batch_size=None, order=None):
         """One pass in order over x and y; the sums of the loss and the metrics over its samples."""
-        for dense in self.denses if training and rule is None else []:
+        for dense in self.denses if training and (rule is None or rule.whole) else []:
             dense.keep_gradients()
             for gradient in dense.gradients:
                 gradient.fill(np.nan)
@@ -668,6 +669,9 @@ ONE_STEP = [  # rule, numbers, step, gradient, weight and slots before and after
     # = 0.3; 0.3 * 0.26 / (sqrt(0.16) + 0.12) = 0.078 / 0.52 = 0.15
     ("adam", {"learning_rate": 0.32, "beta_1": 0.6, "beta_2": 0.8, "epsilon": 0.12}, 2, 0.5, [1.0, 0.1, 0.1375],
      [0.85, 0.26, 0.16]),
+    # the same m, v and rate; v_hat = max(0.25, 0.16): 0.078 / (sqrt(0.25) + 0.12)
+    ("amsgrad", {"learning_rate": 0.32, "beta_1": 0.6, "beta_2": 0.8, "epsilon": 0.12}, 2, 0.5,
+     [1.0, 0.1, 0.1375, 0.25], [1 - 0.078 / 0.62, 0.26, 0.16, 0.25]),
     # u_1 = 0.5 (1 - 0.48) = 0.26, u_2 = 0.5 (1 - 0.4608) = 0.2696, U_1 = 0.26, U_2 = 0.070096; m = 0.25, v = 0.2 * 0.8
     # = 0.16, v / (1 - 0.8) = 0.8; 0.1 (0.2696 * 0.25 / 0.929904 + 0.74 * 0.5 / 0.74) / (sqrt(0.8) + 0.1)
     ("nadam", {"learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.8, "epsilon": 0.1}, 1, 0.5, [1.0, 0.0, 0.1375],

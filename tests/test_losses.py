@@ -254,3 +254,35 @@ def test_evaluate_equals_the_twin(name):
     right = reference.LOSSES[name](m.predict(X), y)[0]
     assert m.evaluate(X, y) == pytest.approx(right.mean(), rel=1e-6)
     assert m.evaluate(X, y, sample_weight=WEIGHTS) == pytest.approx((right * WEIGHTS).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("columns", [3, 40])
+def test_a_logit_of_minus_infinity_costs_nothing_where_the_target_is_zero(columns, isa, dtype):
+    """0 log(0) is 0: masked classes; where the target is not, the loss is infinite.  Side by side and row by row."""
+    z = np.full((2, columns), -np.inf, dtype)
+    z[:, :2] = [[1.0, 2.0]]
+    exact = np.log1p(np.exp(-1.0))
+    t, dout = np.eye(columns, dtype=dtype)[[1, columns - 1]], np.empty_like(z)
+    found = losses.CategoricalCrossentropy(from_logits=True).call(t, z)
+    np.testing.assert_allclose(found, [exact, np.inf], 1e-6)
+    sparse = losses.SparseCategoricalCrossentropy(from_logits=True)
+    np.testing.assert_array_equal(sparse.call([1, columns - 1], z), found)
+    _core.loss("softmax_crossentropy", z, t, dout)
+    np.testing.assert_allclose(dout[0, :3], [1 - np.exp(-exact), np.exp(-exact) - 1, 0], 1e-5)
+    infinite = np.array([[-np.inf], [np.inf], [-np.inf], [np.inf], [np.nan]], dtype)
+    found = losses.BinaryCrossentropy(from_logits=True).call(np.array([[0.0], [1], [1], [0], [0]]), infinite)
+    np.testing.assert_array_equal(found, np.array([0, 0, np.inf, np.inf, np.nan], dtype))
+
+
+def test_a_masked_class_in_training(set_threads):
+    """The bias of -inf takes a class away: the others train as if there were no other."""
+    found = []
+    for classes in (3, 4):
+        made = model("sparse_categorical_crossentropy", last="softmax", units=classes)
+        weights = [w.copy() for w in made.weights]
+        weights[2][:, :3], weights[3][:] = np.arange(12).reshape(4, 3) / 10, [0, 0, 0, -np.inf][:classes]
+        made.set_weights(weights)
+        made.fit(X, LABELS, epochs=3, shuffle=False, verbose=0)
+        found.append([made.evaluate(X, LABELS), made.weights[2][:, :3], made.weights[0]])
+    for masked, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(masked, plain, 1e-12)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import layers, models, optimizers, utils
+from fastnn import layers, losses, models, optimizers, regularizers, utils
 from fastnn.callbacks import Callback
 
 INPUTS, CLASSES, N = 6, 3, 20
@@ -47,6 +47,21 @@ def state(model):
 
 def sparse():
     return network("sparse_categorical_crossentropy")
+
+
+class OwnLayer(layers.Layer):
+    def call(self, x):
+        return x * x
+
+
+class OwnModel(models.Sequential):
+    def train_step(self, data):
+        return {}
+
+
+class OwnPenalty(regularizers.Regularizer):
+    def __call__(self, weight):
+        return 1.0
 
 
 def one_unit():
@@ -226,6 +241,40 @@ ELSEWHERE = [
     ("activation", lambda: Dense(3, "rleu"), ValueError,
      ["Unknown activation 'rleu'. Did you mean 'relu'? Available: elu, exponential, gelu, ", ", swish, tanh."]),
     ("Activation", lambda: layers.Activation("soft_max"), ValueError, ["Did you mean 'softmax'?"]),
+    ("activation of one's own", lambda: Dense(3, activation=np.tanh), ValueError,
+     "Unknown activation <ufunc 'tanh'>. A layer takes one of fastnn.activations; for a function of your own, put "
+     "layers.Lambda(function) after the layer."),
+    ("regularizer of one's own", lambda: Dense(3, kernel_regularizer=np.sum), ValueError,
+     ["Unknown regularizer <function sum", "A penalty on weights is l1, l2 or both: use L1, L2 or L1L2 of"]),
+    ("regularizer class of one's own", lambda: Dense(3, kernel_regularizer=OwnPenalty), ValueError,
+     ["Unknown regularizer <class ", "A penalty on weights is l1, l2 or both"]),
+    ("word misspelt", lambda: Dense(3, activaton="relu"), TypeError,
+     "Dense has no argument 'activaton'. Did you mean 'activation'?"),
+    ("word unknown", lambda: layers.Flatten(data_format="channels_first"), TypeError,
+     "Flatten has no argument 'data_format'. It takes: name, dtype, input_shape, trainable."),
+    ("batch_input_shape", lambda: Dense(3, batch_input_shape=(None, 3)), TypeError,
+     "Dense has no argument 'batch_input_shape'. Give input_shape=, without the batch axis."),
+    ("noise_shape", lambda: layers.Dropout(0.5, noise_shape=(1,)), TypeError,
+     "Dropout has no argument 'noise_shape'. Leave it out: Dropout draws for each number by itself."),
+    ("decay", lambda: optimizers.Adam(decay=1e-6), TypeError, ["Adam has no argument 'decay'. Give learning_rate a"]),
+    ("axis of a loss", lambda: losses.CategoricalCrossentropy(axis=1), TypeError,
+     "CategoricalCrossentropy has no argument 'axis'. The classes are the outputs' last axis."),
+    ("ignore_class", lambda: losses.SparseCategoricalCrossentropy(ignore_class=0), TypeError,
+     "SparseCategoricalCrossentropy has no argument 'ignore_class'. Give those samples the sample_weight 0."),
+    ("loss_weights", lambda: one_input().compile("sgd", "mse", loss_weights=[2]), ValueError,
+     "compile(): a model has one output, so loss_weights have nothing to weigh. Leave them out, or change the learning "
+     "rate."),
+    ("word of compile", lambda: one_input().compile("sgd", "mse", metric=["mae"]), TypeError,
+     "compile() has no argument 'metric'. It takes optimizer, loss, metrics and weighted_metrics."),
+    ("layer of one's own", lambda: Sequential([Dense(3, input_shape=(6,)), OwnLayer()]), TypeError,
+     "OwnLayer computes in call(), which fastnn never runs. Write what it does as a function without weights, in "
+     "layers.Lambda(function)."),
+    ("model of one's own", lambda: OwnModel([Dense(3)]), TypeError,
+     "OwnModel overrides train_step(), which fastnn never calls. Put a function between layers as "
+     "layers.Lambda(function), and what training minimises into a loss of your own."),
+    ("custom_objects", lambda: models.load_model("a.keras", custom_objects={"Own": None}), ValueError,
+     ["load_model() makes objects of fastnn's own classes alone, so it has no use for custom_objects (Own). Load with "
+      "compile=False"]),
     ("initializer", lambda: Dense(3, kernel_initializer="glorot"), ValueError,
      "Unknown initializer 'glorot'. Did you mean 'glorot_normal'? Available: constant, glorot_normal, "
      "glorot_uniform, he_normal, he_uniform, identity, lecun_normal, lecun_uniform, ones, orthogonal, random_normal, "

@@ -1,4 +1,6 @@
 """Metrics: values by hand, states over batches, keys, and metrics of one's own."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,19 @@ def test_values_by_hand(metric, value):
     assert metric(TRUE, SCORES) == pytest.approx(value, rel=1e-6)
     metric.reset_state()
     assert metric(TRUE[::-1], SCORES[::-1]) == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("cls, one, three", [
+    (metrics.TruePositives, 1, [1, 2, 1]), (metrics.FalsePositives, 0, [0, 1, 1]),
+    (metrics.TrueNegatives, 2, [2, 1, 1]), (metrics.FalseNegatives, 1, [1, 0, 1])])
+def test_counts_by_hand(cls, one, three):
+    assert cls()(TRUE, SCORES) == one
+    np.testing.assert_array_equal(cls([0.6, 0.2, 0.4])(TRUE, SCORES), three)
+    assert metrics.get(cls.name).name == cls.name and type(metrics.get(cls.__name__)) is cls
+    weighted = cls()
+    weighted.update_state(TRUE, SCORES, [1, 2, 4, 8])
+    assert weighted.result() == {"TruePositives": 8, "FalsePositives": 0, "TrueNegatives": 3, "FalseNegatives": 4}[
+        cls.__name__]
 
 
 def test_several_thresholds_keep_their_order():
@@ -183,3 +198,16 @@ def test_results_that_are_arrays_are_shown_and_kept(capsys):
     history = m.fit(X, ONE_HOT, epochs=2, verbose=2).history
     assert "accuracy: " in capsys.readouterr().out
     assert history["confusion_matrix"][1].sum() == N and history["f1_score"][0].shape == (3,)
+
+
+def test_many_threads_may_evaluate_one_model():
+    """Metrics that are told outputs count in one place, so one evaluation waits for the other."""
+    made = model(["auc", "accuracy", metrics.ConfusionMatrix(3)])
+    parts = [slice(0, 100), slice(100, 190), slice(50, 300)]
+    expected = [made.evaluate(X[part], ONE_HOT[part], batch_size=7, return_dict=True) for part in parts]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda i: made.evaluate(X[parts[i % 3]], ONE_HOT[parts[i % 3]], batch_size=7,
+                                                      return_dict=True), range(60)))
+    for i, logs in enumerate(found):
+        for name, value in expected[i % 3].items():
+            np.testing.assert_array_equal(logs[name], value)

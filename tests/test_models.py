@@ -1242,7 +1242,8 @@ def test_architecture_as_plain_data():
     assert json.loads(json.dumps(config)) == json.loads(json.dumps(models.Sequential.from_config(config).get_config()))
     assert config["layers"][2]["config"] == {
         "units": 4, "activation": "tanh", "use_bias": True, "kernel_initializer": "zeros", "bias_initializer": "zeros",
-        "kernel_regularizer": None, "bias_regularizer": None, "name": "first",
+        "kernel_regularizer": None, "bias_regularizer": None, "kernel_constraint": None, "bias_constraint": None,
+        "name": "first",
         "dtype": "float32", "input_shape": (6,), "trainable": True}
     copy = models.clone_model(model)
     assert [w.shape for w in copy.weights] == [w.shape for w in model.weights] and copy.name == "two"
@@ -1251,3 +1252,15 @@ def test_architecture_as_plain_data():
         assert again.get_config() == made.get_config()
     with pytest.raises(ValueError, match="Unknown layer 'Conv2D'. Available: activation, batchnormalization, dense"):
         models.Sequential.from_config({"layers": [{"class_name": "Conv2D", "config": {}}]})
+
+
+def test_words_of_keras_compile_that_change_nothing():
+    found = []
+    for words in ({}, {"jit_compile": True, "run_eagerly": False, "steps_per_execution": 8, "auto_scale_loss": True,
+                       "loss_weights": None}):
+        utils.set_random_seed(3)
+        model = models.Sequential([layers.InputLayer(shape=(4,)), layers.Dense(3)])
+        model.compile("sgd", "mse", **words)
+        model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0)
+        found.append(model.get_weights())
+    np.testing.assert_array_equal(*(weights[0] for weights in found))

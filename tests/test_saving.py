@@ -25,6 +25,7 @@ OPTIMIZERS = {
     "nesterov": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True), "rmsprop": lambda: optimizers.RMSprop(0.01),
     "adagrad": lambda: optimizers.Adagrad(0.1), "adam": lambda: optimizers.Adam(0.01),
     "adamw": lambda: optimizers.AdamW(0.01, clipvalue=0.1), "nadam": lambda: optimizers.Nadam(0.01, clipnorm=0.5),
+    "amsgrad": lambda: optimizers.AdamW(0.01, amsgrad=True),
     "scheduled": lambda: optimizers.SGD(optimizers.schedules.CosineDecay(0.1, 20), global_clipnorm=1.0),
     "decaying": lambda: spared(optimizers.RMSprop(0.01, weight_decay=0.1))}
 

@@ -180,7 +180,7 @@ CASES = {
     "units true": (with_layer(units=True), "units must be an integer"),
     "no units": (with_layer(drop=["units"]), "units"),
     "negative units": (with_layer(units=-2), "must be at least 1"),
-    "an unknown word": (with_layer(lora_rank=4), "unexpected keyword argument 'lora_rank'"),
+    "an unknown word": (with_layer(lora_rank=4), "Dense has no argument 'lora_rank'"),
     "an unknown activation": (with_layer(activation="os.system"), "Unknown activation 'os.system'"),
     "an activation of a million letters": (with_layer(activation="x" * 10**6), "Unknown activation 'xxx"),
     "a name of two million letters": (with_layer(name="x" * 2 * 10**6, units=3), r"needs \(3, 3\)|cannot be loaded"),

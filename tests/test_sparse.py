@@ -137,6 +137,15 @@ def refusals():
             (outside, 6, ValueError, "columns 0 to 5"), (falling, 6, ValueError, "indptr")]
 
 
+def test_more_columns_than_int32_can_number():
+    model = models.Sequential([layers.Dense(2)])
+    model.compile("sgd", "mse")
+    rows = sparse.csr_array((2, 2**31))
+    with pytest.raises(ValueError, match=r"Sparse rows may have up to 2\*\*31 - 1 columns, received 2147483648"):
+        model.fit(rows, np.zeros((2, 2)))
+    assert not model.built
+
+
 @pytest.mark.parametrize("rows, words, error, message", refusals(), ids=["shape", "dtype", "index", "indptr"])
 def test_refusals_change_nothing(rows, words, error, message):
     model = network(words)

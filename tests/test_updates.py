@@ -16,8 +16,9 @@ INPUTS, CLASSES = 12, 4
 RULES = [lambda **w: optimizers.SGD(0.1, **w), lambda **w: optimizers.SGD(0.1, momentum=0.9, **w),
          lambda **w: optimizers.SGD(0.1, momentum=0.9, nesterov=True, **w), lambda **w: optimizers.RMSprop(0.01, **w),
          lambda **w: optimizers.Adagrad(0.01, **w), lambda **w: optimizers.Adam(0.01, **w),
-         lambda **w: optimizers.AdamW(0.01, **w), lambda **w: optimizers.Nadam(0.01, **w)]
-IDS = ["sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "nadam"]
+         lambda **w: optimizers.AdamW(0.01, **w), lambda **w: optimizers.Nadam(0.01, **w),
+         lambda **w: optimizers.Adam(0.01, amsgrad=True, **w)]
+IDS = ["sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "nadam", "amsgrad"]
 WORDS = {"plain": {}, "weight_decay": {"weight_decay": 0.1}, "clipvalue": {"clipvalue": 0.01},
          "clipnorm": {"clipnorm": 0.05}, "global_clipnorm": {"global_clipnorm": 0.06},
          "both": {"weight_decay": 0.1, "global_clipnorm": 0.05}}
@@ -215,7 +216,6 @@ def test_weights_may_be_spared_from_decay():
     ({"clipvalue": float("nan")}, "clipvalue must be a finite number, 0 or more, received nan."),
     ({"weight_decay": -0.1}, "weight_decay must be a finite number, 0 or more, received -0.1."),
     ({"use_ema": True}, "use_ema=True is not supported. Leave it out"),
-    ({"amsgrad": True}, "amsgrad=True is not supported. Leave it out"),
     ({"learning_rate": "fast"}, "learning_rate must be a finite number, 0 or more, received 'fast'."),
 ])
 def test_refused_words(words, message):

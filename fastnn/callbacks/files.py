@@ -112,7 +112,7 @@ class BackupAndRestore(Callback):
     Keeps one file in ``backup_dir``, written after each epoch or each ``save_freq`` batches: weights, optimizer, and
     the place in training, also within an epoch. ``fit`` begins there if the file is there, and removes it at its end
     unless ``delete_checkpoint`` is False. The script must build the same model and pass the same data and batch_size;
-    batches that it gives itself must be the same when they are iterated over anew.
+    batches that it gives itself, also by a generator, must come in the same order again: those before are passed over.
     Any model can be backed up, with Lambda layers and optimizers of one's own too. What other callbacks have counted so
     far is not kept, nor the history of the epochs before.
 
@@ -255,7 +255,15 @@ class TensorBoard(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.every.now():
             for name, value in (logs or {}).items():
-                self._writer("train").add_scalar(f"batch_{name}", value, self.model.optimizer.iterations)
+                self._scalar("train", f"batch_{name}", value, self.model.optimizer.iterations)
+
+    def _scalar(self, run: str, name: str, value: Any, step: int) -> None:
+        """A number, or each of an array's under its index."""
+        if not getattr(value, "ndim", 0):
+            self._writer(run).add_scalar(name, value, step)
+            return
+        for i, part in enumerate(value):
+            self._scalar(run, f"{name}/{i}", part, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         import time
@@ -266,7 +274,7 @@ class TensorBoard(Callback):
             logs["steps_per_second"] = steps / (time.perf_counter() - self.start)
         for name, value in logs.items():
             run = "validation" if name.startswith("val_") else "train"
-            self._writer(run).add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+            self._scalar(run, f"epoch_{name.removeprefix('val_')}", value, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             from ..saving.native import names_of_weights
 
@@ -275,8 +283,7 @@ class TensorBoard(Callback):
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         for name, value in (logs or {}).items():
-            self._writer("validation").add_scalar(f"evaluation_{name}_vs_iterations", value,
-                                                  self.model.optimizer.iterations)
+            self._scalar("validation", f"evaluation_{name}_vs_iterations", value, self.model.optimizer.iterations)
         if not self.training:
             self._close()
 

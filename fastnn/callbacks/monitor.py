@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from ..utils import whole_number
 from .base import Callback, Logs
 from .progress import say
 
@@ -57,7 +58,11 @@ class Monitor(Callback):
             )
             return None
         assert logs is not None
-        return float(logs[self.monitor])
+        value = logs[self.monitor]
+        if getattr(value, "size", 1) != 1:
+            raise ValueError(f"{type(self).__name__} watches {self.monitor!r}, which is an array of shape "
+                             f"{value.shape}. Watch a metric of one number, such as F1Score(average='macro').")
+        return float(value)
 
 
 class EarlyStopping(Monitor):
@@ -79,7 +84,8 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.patience = whole_number("EarlyStopping: patience", patience, 0)
+        self.verbose, self.baseline = verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best_weights: list[Any] | None = None
@@ -126,7 +132,9 @@ class ReduceLROnPlateau(Monitor):
         super().__init__(monitor, mode, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be between 0 and 1, received {factor!r}.")
-        self.factor, self.patience, self.verbose, self.cooldown = factor, patience, verbose, cooldown
+        self.factor, self.verbose = factor, verbose
+        self.patience = whole_number("ReduceLROnPlateau: patience", patience, 0)
+        self.cooldown = whole_number("ReduceLROnPlateau: cooldown", cooldown, 0)
         self.min_lr = min_lr
         self.wait = self.cooldown_counter = 0
 
@@ -173,6 +181,9 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Any, verbose: int = 0) -> None:
         super().__init__()
+        if not callable(schedule):
+            raise TypeError(f"LearningRateScheduler takes a function of the epoch, received {schedule!r}. For example: "
+                            "lambda epoch, rate: 0.9 * rate.")
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:

@@ -87,7 +87,8 @@ class ProgressBar(Callback):
     def _fields(self, seconds: float, logs: Logs | None) -> list[str]:
         time_per_step = _format_time(self.step_seconds / max(self.done, 1))
         return [f"{seconds:.0f}s {time_per_step}/step"] + [
-            f"{name}: {_format(v)}" for name, v in (logs or {}).items() if not getattr(v, "ndim", 0)]
+            f"{name}: {_format(v if getattr(v, 'ndim', 0) == 0 else v.mean())}" for name, v in (logs or {}).items()
+            if getattr(v, "ndim", 0) < 2]
 
     def _rows(self, seconds: float, logs: Logs | None) -> list[str]:
         """Return the line with its bar, in as many rows as the terminal needs for it."""

@@ -23,4 +23,5 @@ def get(layer):
     return made("layer", layer, Layer, LAYERS)
 
 
-__all__ = [*LAYERS, "LAYERS", "Layer"]
+InputLayer = Input          # Keras' name of what is in the model
+__all__ = [*LAYERS, "LAYERS", "InputLayer", "Layer"]

@@ -6,7 +6,18 @@ import numpy as np
 
 from .. import _core, inputs
 from ..initializers import initial_values
-from ..utils import Configured, whole_number
+from ..utils import Configured, raise_unknown, whole_number
+
+# What to do in place of words of Keras' layers.
+INSTEAD = {
+    "activity_regularizer": "Penalize the weights by kernel_regularizer, or the last layer's outputs in a loss of your "
+                            "own.",
+    "batch_input_shape": "Give input_shape=, without the batch axis.",
+    "batch_size": "Give it to fit(), evaluate() or predict().",
+    "weights": "Call set_weights() once the layer is built.",
+    "noise_shape": "Leave it out: Dropout draws for each number by itself.",
+    "renorm": "Use BatchNormalization without it, or LayerNormalization.",
+}
 
 stored = ContextVar("stored", default=None)     # while a file is read: (name, shape, dtype) to the parameter there
 
@@ -20,8 +31,11 @@ class Layer(Configured):
 
     factor: float | None = None     # what the layer multiplies by, if that is all: the gather does it before the others
     reads_sparse_rows = False       # whether SciPy's sparse rows may be its input
+    holds = ()                      # what is called after each step: constraints with their weights
 
-    def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None, trainable=True):
+    def __init__(self, name=None, dtype=None, input_shape=None, input_dim=None, trainable=True, **absent):
+        if absent:
+            raise_unknown(type(self), next(iter(absent)), INSTEAD)
         if dtype is not None and (dtype := np.dtype(dtype).name) not in ("float32", "float64"):
             raise ValueError(f"A layer's dtype must be 'float32' or 'float64', received {dtype!r}.")
         self.name, self.dtype, self.trainable = name, dtype, trainable

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from .. import _core
+from ..constraints import MinMaxNorm
 from ..inputs import is_sparse
 from ..utils import constructor_words, described, whole_number
 from .base import Layer, overwrite
@@ -59,6 +60,9 @@ class SparseDense(Dense):
         if (density is None) == (mask is None):
             raise ValueError("SparseDense takes one of density and mask, received "
                              f"{'none' if mask is None else 'both'}. For example: SparseDense(512, density=0.1).")
+        if isinstance(self.kernel_constraint, MinMaxNorm):
+            raise ValueError("SparseDense keeps its weights as one row of values, in which a unit's norm cannot be "
+                             "constrained. Use 'non_neg' or a function of the values, or a regularizer.")
         if density is not None and (isinstance(density, bool) or not isinstance(density, numbers.Real)
                                     or not 0 < density <= 1):
             raise ValueError(f"SparseDense: density must be a number in (0, 1], received {density!r}.")
@@ -144,7 +148,7 @@ class SparseDense(Dense):
         self._values = self._parameter(self.kernel_initializer, shape, seed, stream)
         if self.use_bias:
             self._bias = self._parameter(self.bias_initializer, (self.units,), seed, stream + 1)
-        self.weights = [w for w in (self._values, self._bias) if w is not None]
+        self._take_weights(self._values)
         if seen:
             self._draw(seen, seed, stream)
         elif self._gaps is not None:

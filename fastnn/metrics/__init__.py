@@ -8,7 +8,19 @@ all at once by a call.
 """
 from ..utils import look_up, made
 from .base import FunctionMetric, MeanMetric, Metric
-from .counts import AUC, ConfusionMatrix, F1Score, FBetaScore, Precision, Recall, confusion_matrix
+from .counts import (
+    AUC,
+    ConfusionMatrix,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    FBetaScore,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+    confusion_matrix,
+)
 from .means import (
     Accuracy,
     BinaryAccuracy,
@@ -39,7 +51,8 @@ CLASSES = (BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy, Accur
            RootMeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber,
            LogCoshError, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity,
            BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, TopKCategoricalAccuracy,
-           SparseTopKCategoricalAccuracy, R2Score, Precision, Recall, FBetaScore, F1Score, AUC, ConfusionMatrix)
+           SparseTopKCategoricalAccuracy, R2Score, Precision, Recall, FBetaScore, F1Score, AUC, ConfusionMatrix,
+           TruePositives, FalsePositives, TrueNegatives, FalseNegatives)
 METRICS = {getattr(cls, "loss_class", cls).name: cls for cls in CLASSES if cls is not RootMeanSquaredError} | {
     "root_mean_squared_error": RootMeanSquaredError, "acc": Accuracy, "mse": MeanSquaredError,
     "mae": MeanAbsoluteError, "mape": MeanAbsolutePercentageError, "msle": MeanSquaredLogarithmicError,

@@ -46,7 +46,8 @@ class ThresholdMetric(Metric):
         super().__init__(name)
 
     def reset_state(self):
-        self.tp, self.fp, self.positives = np.zeros(len(self.levels)), np.zeros(len(self.levels)), 0.0
+        self.tp, self.fp = np.zeros(len(self.levels)), np.zeros(len(self.levels))
+        self.positives = self.negatives = 0.0
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_true, y_pred = pair_of_rows(type(self).__name__, y_true, y_pred)
@@ -56,11 +57,13 @@ class ThresholdMetric(Metric):
         in_01(type(self).__name__, y_pred)
         places = np.searchsorted(self.levels.astype(y_pred.dtype), y_pred.ravel(), "left")
         tp, fp = above(true, y_pred, places, len(self.levels), weights)
-        self.tp, self.fp, self.positives = self.tp + tp, self.fp + fp, self.positives + (weights * true).sum()
+        self.tp, self.fp = self.tp + tp, self.fp + fp
+        self.positives, self.negatives = self.positives + weights[true].sum(), self.negatives + weights[~true].sum()
 
-    def share(self, whole):
+    def in_order(self, values):
+        """Those of the levels as those of the thresholds were given, one alone as a float."""
         found = np.empty(len(self.levels))
-        found[self.order] = ratio(self.tp, whole)
+        found[self.order] = values
         return float(found[0]) if len(found) == 1 else found
 
 
@@ -79,7 +82,7 @@ class Precision(ThresholdMetric):
     name = "precision"
 
     def result(self):
-        return self.share(self.tp + self.fp)
+        return self.in_order(ratio(self.tp, self.tp + self.fp))
 
 
 class Recall(ThresholdMetric):
@@ -91,7 +94,50 @@ class Recall(ThresholdMetric):
     name = "recall"
 
     def result(self):
-        return self.share(np.full(len(self.tp), self.positives))
+        return self.in_order(ratio(self.tp, np.full(len(self.tp), self.positives)))
+
+
+class Count(ThresholdMetric):
+    """How much there is of one of the four, in all elements."""
+
+    def __init__(self, thresholds=None, name=None):
+        super().__init__(thresholds, None, name)
+
+
+class TruePositives(Count):
+    """How many of the true are predicted, being above the threshold; thresholds: as in Precision."""
+
+    name = "true_positives"
+
+    def result(self):
+        return self.in_order(self.tp)
+
+
+class FalsePositives(Count):
+    """How many of the false are predicted, being above the threshold; thresholds: as in Precision."""
+
+    name = "false_positives"
+
+    def result(self):
+        return self.in_order(self.fp)
+
+
+class TrueNegatives(Count):
+    """How many of the false are not predicted; thresholds: as in Precision."""
+
+    name = "true_negatives"
+
+    def result(self):
+        return self.in_order(self.negatives - self.fp)
+
+
+class FalseNegatives(Count):
+    """How many of the true are not predicted; thresholds: as in Precision."""
+
+    name = "false_negatives"
+
+    def result(self):
+        return self.in_order(self.positives - self.tp)
 
 
 class FBetaScore(Metric):

@@ -13,7 +13,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """Save a model so that load_model() gives it back: its layers and weights, how it is compiled, and its place in
     training, which then goes on to the same bits as if it had not been interrupted.
 
-    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too, which keeps no seed; ~ is the home folder.
+    filepath: ends in .fastnn, or in .keras for what Keras 3 loads too; ~ is the home folder.
     The file is the old one or the new one at every moment.
     include_optimizer: False leaves out how the model is compiled.  Raises TypeError, before anything is written, for a
     Python function or a class of one's own in the model; OSError where the file cannot be written, or is there and
@@ -27,14 +27,18 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     write_whole(_free(path, overwrite), form.write(model, include_optimizer))
 
 
-def load_model(filepath, compile=True):
+def load_model(filepath, compile=True, custom_objects=None):
     """The model in a file of save_model() or of Keras: .keras, or .h5 of Keras 2 and 3, of layers in a row.
 
-    compile=False leaves it not compiled.
+    compile=False leaves it not compiled.  custom_objects: nothing, for a file holds classes of fastnn alone.
 
     Raises FormatError, a ValueError, for a file that is damaged or no model; nothing in it is ever run.
     """
     path = as_path(filepath)
+    if custom_objects:
+        raise ValueError("load_model() makes objects of fastnn's own classes alone, so it has no use for "
+                         f"custom_objects ({', '.join(map(str, custom_objects))}). Load with compile=False and "
+                         "compile() with them, or build the model with its code and call load_weights().")
     return _format(path, MODELS, "Models are loaded from").read(mapped(path), path, compile)
 
 

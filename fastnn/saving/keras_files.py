@@ -11,6 +11,7 @@ from . import archive, hdf5, keras_words
 from .container import MOST_VALUES, values
 from .container import parsed as parsed_json
 from .files import FormatError
+from .native import as_count, as_seed
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MOST_TEXT = 2**21           # bytes of a configuration
@@ -35,7 +36,8 @@ def write(model, include_optimizer=True):
     compiled = keras_words.compile_config(model) if include_optimizer else None
     if compiled:
         config["compile_config"] = compiled
-    metadata = {"keras_version": "3.0.0", "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}
+    metadata = {"keras_version": "3.0.0", "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"),
+                "fastnn": {"seed": model._seed, "epochs": model._epochs}}       # which Keras does not look at
     return archive.packed({"metadata.json": json.dumps(metadata), CONFIG: json.dumps(config, allow_nan=False),
                            WEIGHTS: _weights(model, compiled is not None)})
 
@@ -101,11 +103,18 @@ def _optimizer_variables(optimizer, weights):
     own = {id(w): slots for w, slots in zip(optimizer._weights, optimizer.slots or [], strict=True)}
     slots = [own.get(id(w)) or [optimizer.first_slot(w) for _ in optimizer.slot_names] for w in weights]
     rate = [] if optimizer.schedule else [np.float32(optimizer.learning_rate)]
-    variables = [np.int32(optimizer.iterations), *rate, *(slot for row in slots for slot in row)]
+    variables = [np.int32(optimizer.iterations), *rate, *(slots[i][j] for i, j in slot_order(optimizer, len(slots)))]
     if isinstance(optimizer, optimizers.Nadam):
         factors = (optimizer.beta_1 * (1 - 0.5 * 0.96**step) for step in range(1, min(optimizer.iterations, 10**5) + 1))
         variables.append(np.float32(math.prod(factors)))
     return variables
+
+
+def slot_order(optimizer, count):
+    """The weight and the kind of each slot, in Keras' order: weight by weight, but amsgrad's third slots at the end."""
+    kinds = range(min(len(optimizer.slot_names), 2))
+    rest = range(2, len(optimizer.slot_names))
+    return [(i, kind) for i in range(count) for kind in kinds] + [(i, kind) for kind in rest for i in range(count)]
 
 
 # Reading
@@ -124,6 +133,9 @@ def read(data, source, compile=True):
                 compile_from(model, config["compile_config"])
                 if "optimizer" in file.names():
                     set_optimizer(model, *optimizer_state(file.at("optimizer/vars")))
+        own = parsed(files["metadata.json"]).get("fastnn")
+        if own is not None:
+            model._seed, model._epochs = as_seed(own), as_count(own["epochs"])
     return model
 
 
@@ -323,9 +335,9 @@ def set_optimizer(model, count, take):
         warnings.warn(f"The file has {count} variables of an optimizer, and {type(optimizer).__name__} "
                       f"{expected}: its state is not loaded, training starts anew.", stacklevel=5)
         return
-    step = _step(take)
-    given = [[take(first + i * slots + j, w.shape, (w.dtype.str[1:],)) for j in range(slots)]
-             for i, w in enumerate(weights)]
+    step, given = _step(take), [[] for _ in weights]
+    for at, (i, _) in enumerate(slot_order(optimizer, len(weights)), first):
+        given[i].append(take(at, weights[i].shape, (weights[i].dtype.str[1:],)))
     optimizer.build(weights)
     for row, arrays in zip(optimizer.slots, given, strict=True):
         for slot, array in zip(row, arrays, strict=True):

@@ -1,7 +1,7 @@
 """Keras' older files .h5, read: the architecture as JSON in an attribute, the weights under the layers' names."""
 from . import hdf5
 from .files import FormatError
-from .keras_files import blame, compile_from, model_from, parsed, set_optimizer
+from .keras_files import blame, compile_from, model_from, parsed, set_optimizer, slot_order
 
 MOST_WEIGHTS = 8            # of a layer
 
@@ -65,5 +65,5 @@ def _set_optimizer(model, group):
     slots, count = len(model.optimizer.slot_names), len(model.trainable_weights)
     paths = group.texts("weight_names", 3 + slots * count) or []
     if len(paths) == 1 + slots * count and not model.optimizer.schedule:
-        paths[1:] = ["", *(paths[1 + kind * count + i] for i in range(count) for kind in range(slots))]
+        paths[1:] = ["", *(paths[1 + kind * count + i] for i, kind in slot_order(model.optimizer, count))]
     set_optimizer(model, len(paths), lambda i, shape, kinds: group.array(paths[i], shape, kinds))

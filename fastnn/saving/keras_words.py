@@ -5,7 +5,7 @@ goes by the closed tables of fastnn: nothing else is looked up, imported or call
 """
 import re
 
-from .. import initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from .. import constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from ..utils import Configured, constructor_words, described
 from .files import FormatError
 
@@ -16,8 +16,9 @@ METRICS = {cls.__name__: cls for cls in metrics.CLASSES if cls.__name__ not in N
 REGULARIZERS = {cls.__name__: cls for cls in (regularizers.L1, regularizers.L2, regularizers.L1L2)}
 OPTIMIZERS = {cls.__name__: cls for cls in optimizers.OPTIMIZERS.values()}
 INITIALIZERS = {cls.__name__: cls for cls in initializers.INITIALIZERS.values()}
+CONSTRAINTS = {cls.__name__: cls for cls in constraints.CONSTRAINTS.values()}
 OBJECTS: dict = {"_initializer": INITIALIZERS, "_regularizer": REGULARIZERS,        # by the end of words that take one
-                 "learning_rate": schedules.SCHEDULES}
+                 "_constraint": CONSTRAINTS, "learning_rate": schedules.SCHEDULES}
 RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}        # in Keras 2
 
 # Words of Keras that fastnn lacks: those that change no result, and others with the values that change none.
@@ -163,6 +164,9 @@ def layer_config(layer):
         return input_config(layer.input_shape, layer.dtype, layer.name)
     words = {word: _written(word, value) for word, value in layer.get_config().items()
              if word not in ("input_shape", "shape")}
+    if words.get("activation") == "gelu_tanh":
+        raise TypeError(f"Layer {layer.name!r} has activation='gelu_tanh', which Keras knows no name of. Save the "
+                        "model as .fastnn.")
     if name == "Normalization":             # its moments are variables there
         words |= {"mean": None, "variance": None}
     return _keras("keras.layers", name, words | {"dtype": layer.dtype}) | {
@@ -181,7 +185,7 @@ def _written(word, value):
 
 
 MODULES = {"_initializer": "keras.initializers", "_regularizer": "keras.regularizers",
-           "learning_rate": "keras.optimizers.schedules"}
+           "_constraint": "keras.constraints", "learning_rate": "keras.optimizers.schedules"}
 
 
 def _keras(module, name, words):

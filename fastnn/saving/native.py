@@ -102,10 +102,10 @@ def read(data, source, compile=True):
                           "model.load_weights(...).")
     with _blame(source):
         arrays = _taken(tensors, words["weights"])
-        model = plain.model_from(attached(words["model"], tensors), _seed(words), arrays, len(data))
+        model = plain.model_from(attached(words["model"], tensors), as_seed(words), arrays, len(data))
         if [w.shape for w in model.weights] != [a.shape for a in arrays]:
             raise ValueError(f"it holds {len(arrays)} weights, the layers have {len(model.weights)}")
-        model._epochs = _count(words["epochs"])
+        model._epochs = as_count(words["epochs"])
         if words["compile"] is not None and compile:
             plain.compile_from(model, words["compile"])
             _set_optimizer(model, words, tensors)
@@ -132,7 +132,7 @@ def read_state(model, data, source):
     """What write_state() has kept, into the model that it was made of or a twin."""
     words, tensors = _unpacked(data, source)
     with _blame(source):
-        arrays, seed, epochs = _taken(tensors, words["weights"]), _seed(words), _count(words["epochs"])
+        arrays, seed, epochs = _taken(tensors, words["weights"]), as_seed(words), as_count(words["epochs"])
         if [(a.shape, a.dtype) for a in arrays] != [(w.shape, w.dtype) for w in model.weights]:
             raise ValueError("it is of a model with other weights")
         place = _place(words["training"])
@@ -153,7 +153,7 @@ def set_metric_states(model, counted):
 def _set_optimizer(model, words, tensors):
     """Steps and slots, once all have been checked."""
     optimizer, rows = model.optimizer, words["slots"]
-    iterations = _count(words["iterations"])
+    iterations = as_count(words["iterations"])
     if len(rows) != len(model.weights):
         raise ValueError(f"it has optimizer slots for {len(rows)} weights of {len(model.weights)}")
     moved = [(weight, _taken(tensors, row)) for weight, row in zip(model.weights, rows, strict=True) if row is not None]
@@ -161,7 +161,7 @@ def _set_optimizer(model, words, tensors):
         if [(a.shape, a.dtype) for a in row] != [(weight.shape, weight.dtype)] * len(optimizer.slot_names):
             raise ValueError(f"its optimizer slots do not fit {type(optimizer).__name__}")
     parts, spared = words["spared"]
-    optimizer.exclude_from_weight_decay([model.weights[_count(i)] for i in spared], [str(part) for part in parts])
+    optimizer.exclude_from_weight_decay([model.weights[as_count(i)] for i in spared], [str(part) for part in parts])
     if moved:
         optimizer.build([weight for weight, _ in moved])
         for (_, row), slots in zip(moved, optimizer.slots, strict=True):
@@ -181,15 +181,16 @@ def _place(words):
     from ..training import Place
 
     begun, totals = words["begun"], [float(total) for total in words["totals"]]
-    counts = {word: None if words[word] is None else _count(words[word]) for word in ("steps", "epoch", "done", "seen")}
-    return Place(**counts, totals=totals, begun=None if begun is None else tuple(_count(part) for part in begun))
+    counts = {word: None if words[word] is None else as_count(words[word])
+              for word in ("steps", "epoch", "done", "seen")}
+    return Place(**counts, totals=totals, begun=None if begun is None else tuple(as_count(part) for part in begun))
 
 
-def _seed(words):
-    return None if words["seed"] is None else _count(words["seed"], 2**64)
+def as_seed(words):
+    return None if words["seed"] is None else as_count(words["seed"], 2**64)
 
 
-def _count(value, end=2**53):
+def as_count(value, end=2**53):
     if type(value) is not int or not 0 <= value < end:
         raise ValueError(f"{str(value)[:60]} is no count")
     return value

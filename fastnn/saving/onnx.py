@@ -93,6 +93,17 @@ def _silu(graph):
     graph.add("Mul", graph.of("Sigmoid", graph.at))
 
 
+def _gelu_tanh(graph):
+    """x sigmoid(x (c0 + c1 x^2))"""
+    x, (flat, cubic) = graph.at, activations.GELU_NUMBERS
+    graph.add("Mul", x)
+    graph.add("Mul", graph.number(cubic))
+    graph.add("Add", graph.number(flat))
+    graph.add("Mul", x)
+    graph.add("Sigmoid")
+    graph.add("Mul", x)
+
+
 def _mish(graph):
     graph.add("Mul", graph.of("Tanh", graph.of("Softplus", graph.at)))
 
@@ -112,7 +123,8 @@ ACTIVATIONS: dict = {
     "log_softmax": ("LogSoftmax", {"axis": -1}), "leaky_relu": ("LeakyRelu", {"alpha": 0.2}), "elu": ("Elu", {}),
     "selu": ("Selu", {"alpha": activations.SELU_ALPHA, "gamma": activations.SELU_SCALE}), "softplus": ("Softplus", {}),
     "softsign": ("Softsign", {}), "hard_sigmoid": ("HardSigmoid", HARD), "exponential": ("Exp", {})}
-FORMULAS: dict = {"gelu": _gelu, "silu": _silu, "mish": _mish, "hard_silu": _hard_silu, "relu6": _relu6}
+FORMULAS: dict = {"gelu": _gelu, "gelu_tanh": _gelu_tanh, "silu": _silu, "mish": _mish, "hard_silu": _hard_silu,
+                  "relu6": _relu6}
 
 
 def _ramp(graph, layer):

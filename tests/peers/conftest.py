@@ -14,7 +14,7 @@ import pytest
 
 import fastnn
 
-PLACES = ("layers", "losses", "metrics", "optimizers", "regularizers", "initializers", "callbacks")
+PLACES = ("layers", "losses", "metrics", "optimizers", "regularizers", "constraints", "initializers", "callbacks")
 EVERYWHERE = {"x", "args", "kwargs", "dtype", "name", "reduction", "lr", "input_dim", "input_shape", "trainable"}
 compared = collections.defaultdict(collections.Counter)     # place: {class: tests}
 HEAD = """# Coming from Keras, scikit-learn or PyTorch

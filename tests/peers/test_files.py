@@ -30,7 +30,8 @@ OPTIMIZERS = {
     "sgd": lambda m: m.SGD(0.1), "momentum": lambda m: m.SGD(0.1, momentum=0.9),
     "nesterov": lambda m: m.SGD(0.1, momentum=0.9, nesterov=True), "rmsprop": lambda m: m.RMSprop(0.002, rho=0.8),
     "adagrad": lambda m: m.Adagrad(0.05), "adam": lambda m: m.Adam(0.003, beta_1=0.8, weight_decay=0.01),
-    "adamw": lambda m: m.AdamW(0.003), "nadam": lambda m: m.Nadam(0.003), "clipnorm": lambda m: m.Adam(clipnorm=0.1),
+    "adamw": lambda m: m.AdamW(0.003), "amsgrad": lambda m: m.AdamW(0.003, amsgrad=True),
+    "nadam": lambda m: m.Nadam(0.003), "clipnorm": lambda m: m.Adam(clipnorm=0.1),
     "global_clipnorm": lambda m: m.SGD(0.1, global_clipnorm=0.2), "clipvalue": lambda m: m.SGD(0.1, clipvalue=0.01),
     "schedule": lambda m: m.Adam(cosine(m))}
 
@@ -151,6 +152,8 @@ EVERY_LAYER = {
     "rescaling": lambda: [keras.layers.Rescaling(0.5, 0.1)],
     "dropout": lambda: [keras.layers.Dropout(0.0)],
     "regularizers": lambda: [keras.layers.Dense(4, bias_regularizer="l1", kernel_regularizer=l1_l2())],
+    "constraints": lambda: [keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm(1.1),
+                                               bias_constraint="non_neg")],
     "softmax": lambda: [keras.layers.Softmax()],
     "initializers": lambda: [keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="ones")]}
 

@@ -24,6 +24,8 @@ CASES = [  # class, words, y_true, y_pred
     ("Precision", {}, BITS, P), ("Precision", {"thresholds": 0.25}, BITS, P), ("Precision", {}, TRUTH[:, 0], SINGLE),
     ("Precision", {"thresholds": [0.7, 0.2, 0.5]}, BITS, P), ("Precision", {"class_id": 2}, ONE_HOT, P),
     ("Recall", {}, BITS, P), ("Recall", {"thresholds": [0.3, 0.6]}, BITS, P), ("Recall", {"class_id": 0}, BITS, P),
+    ("TruePositives", {}, BITS, P), ("FalsePositives", {"thresholds": 0.25}, BITS, P),
+    ("TrueNegatives", {"thresholds": [0.7, 0.2]}, BITS, P), ("FalseNegatives", {}, TRUTH[:, 0], SINGLE),
     ("F1Score", {}, ONE_HOT, P), ("F1Score", {"average": "micro"}, ONE_HOT, P),
     ("F1Score", {"average": "macro"}, ONE_HOT, P), ("F1Score", {"average": "weighted"}, ONE_HOT, P),
     ("F1Score", {"average": "macro", "threshold": 0.5}, BITS, P),

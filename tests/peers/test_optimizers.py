@@ -4,7 +4,7 @@ initial weights and the same batches.  Needs keras (KERAS_BACKEND=jax or torch) 
 import numpy as np
 import pytest
 
-from fastnn import layers, models, optimizers, regularizers
+from fastnn import constraints, layers, models, optimizers, regularizers
 from fastnn.optimizers import schedules
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")     # in Keras itself
@@ -23,6 +23,7 @@ OPTIMIZERS = {
     "adagrad": ("Adagrad", {"learning_rate": 0.05}),
     "adam": ("Adam", {"learning_rate": 0.005}),
     "adamw": ("AdamW", {"learning_rate": 0.005}),
+    "amsgrad": ("Adam", {"learning_rate": 0.005, "beta_2": 0.9, "amsgrad": True}),
     "nadam": ("Nadam", {"learning_rate": 0.005}),
 }
 WORDS = {
@@ -57,6 +58,13 @@ REGULARIZERS = {
 }
 
 
+CONSTRAINTS = {
+    "max_norm": ("MaxNorm", {"max_value": 1.2}), "max_norm rows": ("MaxNorm", {"max_value": 1.2, "axis": 1}),
+    "min_max_norm": ("MinMaxNorm", {"min_value": 0.5, "max_value": 1.5, "rate": 0.7}), "unit_norm": ("UnitNorm", {}),
+    "non_neg": ("NonNeg", {}),
+}
+
+
 @pytest.fixture(scope="module")
 def keras():
     return pytest.importorskip("keras")
@@ -71,10 +79,10 @@ def data():
     return x, y, weights
 
 
-def trained(library, make_optimizer, make_regularizer=lambda: None, bias=False):
+def trained(library, make_optimizer, make_regularizer=lambda: None, bias=False, **words):
     """The weights after 100 steps in the rows' own order, the losses of the epochs, and that of an evaluation."""
     x, y, weights = data()
-    words = {"kernel_regularizer": make_regularizer(), "bias_regularizer": make_regularizer() if bias else None}
+    words |= {"kernel_regularizer": make_regularizer(), "bias_regularizer": make_regularizer() if bias else None}
     model = library.Sequential([
         library.layers.Input((INPUTS,)), library.layers.Dense(HIDDEN, activation="tanh", **words),
         library.layers.Dense(CLASSES, activation="softmax", **words)])
@@ -86,6 +94,7 @@ def trained(library, make_optimizer, make_regularizer=lambda: None, bias=False):
 
 class Fastnn:
     Sequential, layers, optimizers, regularizers = models.Sequential, layers, optimizers, regularizers
+    constraints = constraints
 
 
 def assert_equal(ours, theirs):
@@ -129,6 +138,24 @@ def test_regularized_weights_and_losses_are_those_of_keras(name, optimizer, kera
     assert_equal(*(trained(library, lambda library=library: made(library),
                            lambda library=library: getattr(library.regularizers, kind)(**options), True)
                    for library in (Fastnn, keras)))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "clipped"])
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constrained_weights_and_losses_are_those_of_keras(name, optimizer, keras):
+    kind, options = CONSTRAINTS[name]
+
+    def made(library):
+        if optimizer == "clipped":
+            return library.optimizers.SGD(0.1, clipnorm=0.1)
+        return getattr(library.optimizers, optimizer)(0.05 if optimizer == "SGD" else 0.005)
+
+    def result(library):
+        constraint = getattr(library.constraints, kind)(**options)
+        return trained(library, lambda: made(library), kernel_constraint=constraint,
+                       bias_constraint=library.constraints.NonNeg())
+
+    assert_equal(result(Fastnn), result(keras))
 
 
 def test_weights_spared_from_decay_are_those_of_keras(keras):
