@@ -47,15 +47,16 @@ cdef class Workspace:
         cdef isize side = rounded(rows * widest * item)
         cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
         cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
-        cdef isize turned_x = rounded(turned_columns(network.stages, rows, False) * item)
-        cdef isize turned_out = rounded(turned_columns(network.stages, rows, True) * item) if training else 0
+        kept, turned_x, turned_out = [rounded(in_strips(rows) * columns * item)
+                                      for columns in turned_columns(network.stages)]
         self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
-        if float(rows) * widest * item * (count + 8) > 2.0**62:
+        if float(rows) * widest * item * (2 * count + 8) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
         total = sum([rounded(rows * width * item) for width in widths]) + steps_bytes(rows, widest, item) + 64 \
-            + row_starts + column_starts + turned_x + turned_out
+            + row_starts + column_starts + turned_x
         if training:
-            total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) + steps_bytes(widest, rows, item)
+            total += kept + turned_out + 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) \
+                + steps_bytes(widest, rows, item)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
         if self.memory == NULL or self.value == NULL:
@@ -67,8 +68,9 @@ cdef class Workspace:
         at = place_steps(&self.current.rows, at, rows, widest, item)
         self.current.row_entries.start, at = <int64_t *>at, at + row_starts
         self.current.column_entries.start, at = <int64_t *>at, at + column_starts
-        self.current.turned[0], self.current.turned[1], at = at, at + turned_x, at + turned_x + turned_out
+        self.current.turned[0], at = at, at + <isize>turned_x
         if training:
+            self.current.turned[1], self.current.kept, at = at, at + <isize>turned_out, at + <isize>turned_out + <isize>kept
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
@@ -221,6 +223,7 @@ cdef class Network:
     cdef isize trained          # stages that run before the loss
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
+    cdef isize turned           # inputs of the stages that are SparseDense
     cdef isize last_rows
 
     def __init__(self, list stages, loss=None, metrics=(), double scale=1, double smoothing=0,
@@ -242,6 +245,9 @@ cdef class Network:
         self.skips = type(stages[0]) is Dense and (<Stage>stages[0]).units >= SKIP_UNITS
         for i, stage in enumerate(stages):
             (<Stage>stage).number = i
+            if isinstance(stage, SparseDense):
+                (<SparseDense>stage).before = self.turned
+                self.turned += (<SparseDense>stage).inputs
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
@@ -278,7 +284,7 @@ cdef class Network:
         cdef isize n = len(x), widest = max([stage.units for stage in self.stages]) if sparse else self.widest
         out = output("predict", out, (n, self.units), self.dtype, (x.value if sparse else x,), False)
         cdef isize item = item_size(self.dtype), count = len(self.stages)
-        cdef isize grain = STRIP if turned_columns(self.stages, 1, False) else ROW_GRAIN, rows, first
+        cdef isize grain = STRIP if self.turned else ROW_GRAIN, rows, first
         cdef isize most = max(grain, PREDICT_ELEMENTS // widest // grain * grain)
         cdef Source source = source_of(x, self.scale)
         cdef Workspace space = None

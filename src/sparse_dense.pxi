@@ -6,31 +6,37 @@ cdef enum:
     UNIT_GRAIN = 64             # units of a block: their outputs for a strip fit the scratch
     MOST_ALIKE = 8              # units whose inputs are turned back together
     PACKED = 64                 # their inputs at a time
-    PACKED_BYTES = 1024         # of a column of them
 
 
 cdef struct Strips:
     # a pass of SparseDense over a batch of `rows` rows, cut into strips of `width`
     const fastnn_kernels *kernels
     fastnn_connections weight
-    isize rows, width, inputs, units, item, unit_blocks
+    isize rows, width, strips, inputs, units, item, unit_blocks
     int activation, derivative
     const void *bias
     const char *x               # (rows, inputs)
     char *out                   # (rows, units); dout on the way back
     char *dx
-    char *turned_x              # strips of (inputs, width); of dx, before the weights take their step
-    char *turned_out            # strips of (units, width)
+    char *turned_x              # strips of (inputs, width), in training kept for the way back
+    char *turned_dx
+    char *turned_out            # strips of (units, width), of dout
     const fastnn_rule *rule
     fastnn_parameter parameter
     char *gradient              # of the connections, where there is no rule
     Product bias_gradient
 
 
-cdef isize turned_columns(list stages, isize rows, bint outputs):
-    """Elements that strips of `rows` rows of a stage's inputs or outputs take at most."""
-    cdef list widths = [stage.units if outputs else stage.inputs for stage in stages if isinstance(stage, SparseDense)]
-    return (rows + STRIP - 1) // STRIP * STRIP * <isize>max(widths, default=0)
+cdef inline isize in_strips(isize rows) noexcept nogil:
+    """Rows with those that fill the last strip."""
+    return (rows + STRIP - 1) // STRIP * STRIP
+
+
+cdef tuple turned_columns(list stages):
+    """Inputs of the SparseDense among the stages, the most of one of them, and the most outputs."""
+    cdef list found = [stage for stage in stages if isinstance(stage, SparseDense)]
+    inputs, units = [stage.inputs for stage in found], [stage.units for stage in found]
+    return sum(inputs), max(inputs, default=0), max(units, default=0)
 
 
 cdef inline isize width_of(const Strips *job, isize strip) noexcept nogil:
@@ -38,18 +44,19 @@ cdef inline isize width_of(const Strips *job, isize strip) noexcept nogil:
     return STRIP // 2 if job.rows - strip * job.width <= STRIP // 2 else job.width
 
 
-cdef void turn(const Strips *job, const char *x, isize cols, isize strip, char *out) noexcept nogil:
-    """A strip of x (rows, cols) as out (cols, width), with zeros past the last row."""
+cdef void turn(const Strips *job, const char *x, isize cols, isize first, isize last, isize strip,
+               char *out) noexcept nogil:
+    """Columns first .. last - 1 of a strip of x (rows, cols) as out (cols, width), with zeros past the last row."""
     cdef isize width = width_of(job, strip), row = strip * job.width, rows = min(width, job.rows - row)
-    out += row * cols * job.item
+    out += (row * cols + first * width) * job.item
     if rows < width:
-        memset(out, 0, <size_t>(cols * width * job.item))
-    job.kernels.transpose(x + row * cols * job.item, cols, out, width, rows, cols)
+        memset(out, 0, <size_t>((last - first) * width * job.item))
+    job.kernels.transpose(x + (row * cols + first) * job.item, cols, out, width, rows, last - first)
 
 
 cdef void turn_strip(void *context, isize strip, int worker) noexcept nogil:
     cdef Strips *job = <Strips *>context
-    turn(job, job.x, job.inputs, strip, job.turned_x)
+    turn(job, job.x, job.inputs, 0, job.inputs, strip, job.turned_x)
 
 
 cdef void connect_strip(void *context, isize strip, int worker) noexcept nogil:
@@ -74,27 +81,28 @@ cdef void connect_some_units(void *context, isize block, int worker) noexcept no
 
 
 cdef void connect_strip_back(void *context, isize strip, int worker) noexcept nogil:
-    """dx of a strip, unless it is NULL; then dout and x of the strip turned, for the gradient of the connections."""
+    """dx of a strip, and its dout turned."""
     cdef Strips *job = <Strips *>context
     cdef isize width = width_of(job, strip), row = strip * job.width, rows = min(width, job.rows - row)
     cdef isize at = row * job.inputs * job.item
-    turn(job, job.out, job.units, strip, job.turned_out)
-    if job.dx != NULL:
-        memset(job.turned_x + at, 0, <size_t>(job.inputs * width * job.item))
-        job.kernels.connect_back(&job.weight, job.turned_out + row * job.units * job.item, job.turned_x + at, width,
-                                 job.units)
-        job.kernels.transpose(job.turned_x + at, width, job.dx + at, job.inputs, job.inputs, rows)
-        if job.derivative != LINEAR:
-            job.kernels.activate_backward[job.derivative](job.x + at, job.dx + at, job.dx + at, rows * job.inputs)
-    turn_strip(context, strip, worker)
+    turn(job, job.out, job.units, 0, job.units, strip, job.turned_out)
+    memset(job.turned_dx + at, 0, <size_t>(job.inputs * width * job.item))
+    job.kernels.connect_back(&job.weight, job.turned_out + row * job.units * job.item, job.turned_dx + at, width,
+                             job.units)
+    job.kernels.transpose(job.turned_dx + at, width, job.dx + at, job.inputs, job.inputs, rows)
+    if job.derivative != LINEAR:
+        job.kernels.activate_backward[job.derivative](job.x + at, job.dx + at, job.dx + at, rows * job.inputs)
 
 
 cdef void learn_some_units(void *context, isize block, int worker) noexcept nogil:
+    """Their connections' and biases' step, or gradient; with dout turned first, unless dx has needed that."""
     cdef Strips *job = <Strips *>context
-    cdef isize unit = block * UNIT_GRAIN, last = min(unit + UNIT_GRAIN, job.units), run, col
-    if block == job.unit_blocks:
-        product_block(&job.bias_gradient, 0, worker)
-        return
+    cdef isize unit = block * UNIT_GRAIN, last = min(unit + UNIT_GRAIN, job.units), run, col, strip
+    if job.dx == NULL:
+        for strip in range(job.strips):
+            turn(job, job.out, job.units, unit, last, strip, job.turned_out)
+    if job.bias_gradient.whole.k:
+        product_block(&job.bias_gradient, block, worker)
     while unit < last:
         run, col = min(<isize>job.weight.alike[unit], last - unit), 0
         while col < job.weight.start[unit + 1] - job.weight.start[unit]:
@@ -106,46 +114,35 @@ cdef void learn_some_units(void *context, isize block, int worker) noexcept nogi
 cdef void learn_columns(const Strips *job, isize unit, isize run, isize col) noexcept nogil:
     """dvalue (run, cols) = dout (B, run)^T . x (B, cols), for up to PACKED of the inputs that `run` units share.
 
-    In panels of k that resume from `sums` (N2); a panel is x, turned back, and dout^T, both packed in the scratch.
+    In panels of k that resume from `sums` (N2); a panel is a strip, whose x is turned back in the scratch.
     """
     cdef isize item = job.item, start = job.weight.start[unit], count = job.weight.start[unit + 1] - start
-    cdef isize cols = min(PACKED, count - col), depth = PACKED_BYTES // item, k = 0, row
+    cdef isize cols = min(PACKED, count - col), height = MOST_ALIKE, strip, first, width, row
     cdef double[MOST_ALIKE * PACKED] sums
-    cdef char *packed = <char *>fastnn_scratch()
-    cdef char *dout = packed + PACKED * PACKED_BYTES
     cdef fastnn_product p
     cdef fastnn_parameter parameter
     memset(&p, 0, sizeof(p))
-    p.a_row, p.a_step, p.b, p.b_row, p.cols, p.init_row = depth, 1, packed, PACKED, cols, PACKED
-    while k < job.rows:
-        p.k = min(depth, job.rows - k)
-        pack(job, unit, run, job.weight.index + start + col, cols, k, p.k, packed, dout)
-        for row in range(0, run, 4):
-            p.rows, p.a, p.out, p.out_row = min(4, run - row), dout + row * PACKED_BYTES, <char *>sums, PACKED
-            p.out = <char *>sums + row * PACKED * item
-            p.init = p.out if k else NULL
-            if k + depth >= job.rows:
-                p.out_row = count
-                if job.rule != NULL:
-                    parameter = moved(&job.parameter, (start + row * count + col) * item)
-                    job.kernels.product_update(&p, job.rule, &parameter)
-                    continue
-                p.out = job.gradient + (start + row * count + col) * item
-            job.kernels.product(&p)
-        k += depth
-
-
-cdef void pack(const Strips *job, isize unit, isize run, const int32_t *index, isize cols, isize k, isize depth,
-               char *x, char *dout) noexcept nogil:
-    """Rows k to k + depth of the batch: x (depth, cols), rows PACKED apart; dout (run, depth), PACKED_BYTES apart."""
-    cdef isize strip, r, width, row, item = job.item
-    for strip in range(k // job.width, (k + depth + job.width - 1) // job.width):
-        width, row = width_of(job, strip), strip * job.width
-        job.kernels.turn_rows(job.turned_x + row * job.inputs * item, width, index, cols,
-                              x + (row - k) * PACKED * item, PACKED)
-        for r in range(run):
-            memcpy(dout + r * PACKED_BYTES + (row - k) * item,
-                   job.turned_out + (row * job.units + (unit + r) * width) * item, <size_t>(width * item))
+    p.a_step, p.b, p.b_row, p.cols, p.init_row = 1, fastnn_scratch(), PACKED, cols, PACKED
+    if cols * item > 64:
+        height = 4
+    for strip in range(job.strips):
+        first, width = strip * job.width, width_of(job, strip)
+        p.k, p.a_row = min(width, job.rows - first), width
+        job.kernels.turn_rows(job.turned_x + first * job.inputs * item, width, job.weight.index + start + col, cols,
+                              <void *>p.b, PACKED)
+        row = 0
+        while row < run:
+            p.rows, p.out_row, p.out = min(height, run - row), PACKED, <char *>sums + row * PACKED * item
+            p.a = job.turned_out + (first * job.units + (unit + row) * width) * item
+            p.init = p.out if strip else NULL
+            if strip == job.strips - 1:
+                p.out_row, p.out = count, job.gradient + (start + row * count + col) * item
+            if strip == job.strips - 1 and job.rule != NULL:
+                parameter = moved(&job.parameter, (start + row * count + col) * item)
+                job.kernels.product_update(&p, job.rule, &parameter)
+            else:
+                job.kernels.product(&p)
+            row += height
 
 
 cdef class SparseDense(Dense):
@@ -156,6 +153,7 @@ cdef class SparseDense(Dense):
     """
     cdef np.ndarray start, index, alike
     cdef isize count            # of connections
+    cdef isize before           # inputs of stages of this kind before it in its network
 
     def __init__(self, np.ndarray values, np.ndarray start, np.ndarray index, isize inputs, np.ndarray bias,
                  str activation):
@@ -185,37 +183,40 @@ cdef class SparseDense(Dense):
         job.weight.value = self.at[0].weight
         job.rows, job.inputs, job.units, job.x, job.out = rows, self.inputs, self.units, x, out
         job.unit_blocks = (self.units + UNIT_GRAIN - 1) // UNIT_GRAIN
-        job.turned_x, job.turned_out = current.turned[0], current.turned[1]
+        job.turned_x, job.turned_dx, job.turned_out = current.turned[0], current.turned[0], current.turned[1]
+        if current.kept != NULL:
+            job.turned_x = current.kept + self.before * in_strips(rows) * job.item
         job.width = STRIP
         if rows <= STRIP // 2 * fastnn_threads() or max(self.inputs, self.units) * STRIP * job.item > STRIP_BYTES:
             job.width = STRIP // 2
+        job.strips = (rows + job.width - 1) // job.width
         return job
 
     cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         cdef Strips job = self.strips(x, out, rows, current)
-        cdef isize strips = (rows + job.width - 1) // job.width, work = rows * (self.count + self.inputs + self.units)
+        cdef isize work = rows * (self.count + self.inputs + self.units)
         job.activation, job.bias = self.activation, self.at[1].weight
-        if strips >= fastnn_threads():
-            run_blocks(connect_strip, &job, strips, work)
+        if job.strips >= fastnn_threads():
+            run_blocks(connect_strip, &job, job.strips, work)
         else:
-            run_blocks(turn_strip, &job, strips, rows * self.inputs)
-            run_blocks(connect_some_units, &job, strips * job.unit_blocks, work)
+            run_blocks(turn_strip, &job, job.strips, rows * self.inputs)
+            run_blocks(connect_some_units, &job, job.strips * job.unit_blocks, work)
 
     cdef void backward(self, const char *x, const char *out, const char *dout, char *dx, isize rows, int derivative,
                        const fastnn_rule *rule, Pass *current) noexcept nogil:
         cdef Strips job = self.strips(x, <char *>dout, rows, current)
-        cdef isize strips = (rows + job.width - 1) // job.width, work = rows * (self.count + self.inputs + self.units)
-        cdef bint has_bias = self.at[1].weight != NULL and not self.frozen
+        cdef isize work = rows * (self.count + self.inputs + self.units)
         job.derivative, job.dx = derivative, dx
         job.rule, job.parameter, job.gradient = rule, self.at[0], <char *>self.gradient_at[0]
-        if has_bias:
+        if dx != NULL:
+            run_blocks(connect_strip_back, &job, job.strips, work)
+        if self.frozen:
+            return
+        if self.at[1].weight != NULL:
             self.backward_bias(&job.bias_gradient, dout, rows)
             self.step_or_store(&job.bias_gradient, 1, rule)
-            job.bias_gradient.row_blocks = job.bias_gradient.row_height = 1
-            job.bias_gradient.col_width = self.units
-        run_blocks(connect_strip_back, &job, strips, work)
-        if not self.frozen:
-            run_blocks(learn_some_units, &job, job.unit_blocks + has_bias, work)
+            job.bias_gradient.row_blocks, job.bias_gradient.row_height, job.bias_gradient.col_width = 1, 1, UNIT_GRAIN
+        run_blocks(learn_some_units, &job, job.unit_blocks, work)
 
 
 cdef bint in_order(const int64_t *start, const int32_t *index, isize units, isize count, isize inputs) noexcept nogil:
