@@ -35,6 +35,8 @@ cdef class Workspace:
     cdef char *gradient[2]
     cdef char *targets
     cdef char *weights          # of the rows
+    cdef const char *y_true     # the batch's: targets, or where they are; and its weights
+    cdef const char *row_weights
     cdef char *losses
     cdef char *matches
     cdef int64_t *labels
@@ -171,6 +173,7 @@ cdef struct Measuring:
     char *matches               # taken by the loss on its way, where that is not NULL
     isize rows, cols, item, grain
     int dtype
+    int derivative              # of this activation, whose result y_pred is, multiplies dout
 
 
 cdef void measure_some_rows(void *context, isize block, int worker) noexcept nogil:
@@ -190,6 +193,8 @@ cdef void measure_some_rows(void *context, isize block, int worker) noexcept nog
         weigh(job.dtype, job.weights + row * job.item, job.losses + row * job.item, rows, 1)
         if dout != NULL:
             weigh(job.dtype, job.weights + row * job.item, dout, rows, job.cols)
+    if job.derivative != LINEAR:
+        job.kernels.activate_backward[job.derivative](job.y_pred + at, dout, dout, rows * job.cols)
 
 
 cdef void weigh(int dtype, const char *weights, void *x, isize rows, isize cols) noexcept nogil:
@@ -221,6 +226,7 @@ cdef class Network:
     cdef double scale
     cdef public uint64_t seed
     cdef isize trained          # stages that run before the loss
+    cdef int finishing          # the activation of the last of them, which no stage after it derives
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
     cdef isize turned           # inputs of the stages that are SparseDense
@@ -254,6 +260,8 @@ cdef class Network:
                                  "and all must be of one dtype.")
         self.counts = (self.loss.kind == SOFTMAX_CROSSENTROPY and self.loss.stretch == 1
                        and "categorical_accuracy" in metrics)
+        if isinstance(stages[self.trained - 1], Dense):
+            self.finishing = (<Stage>stages[self.trained - 1]).activation
         if self.trained == 0:
             raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
         if self.metric_count > MOST_METRICS:
@@ -435,14 +443,16 @@ cdef class Network:
         cdef isize grain = grain_of(rows)
         cdef bint loss = what == &self.loss
         cdef Measuring job = Measuring(
-            kernels_of(self.dtype), fitted(what[0], self.dtype, space.targets, rows * self.units),
-            space.value[self.trained], space.targets, space.gradient[1], NULL, NULL, space.losses, dout, matches,
-            rows, self.units, item_size(self.dtype), grain, self.dtype)
+            kernels_of(self.dtype), fitted(what[0], self.dtype, space.y_true, rows * self.units),
+            space.value[self.trained], space.y_true, space.gradient[1], NULL, NULL, space.losses, dout, matches,
+            rows, self.units, item_size(self.dtype), grain, self.dtype, LINEAR)
         if loss:
             job.truths = space.gradient[0]
             job.logits = space.gradient[1] if self.from_logits else NULL
         if weighted:
-            job.weights = space.weights
+            job.weights = space.row_weights
+        if dout != NULL:
+            job.derivative = self.finishing
         run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)
         return self.sum_of(space.losses, rows)
 
@@ -455,6 +465,8 @@ cdef class Network:
         losses, dout = self.criterion(y_true, y_pred, weights)
         memcpy(space.losses, np.PyArray_DATA(losses), <size_t>(rows * item))
         memcpy(space.gradient[0], np.PyArray_DATA(dout), <size_t>(rows * self.units * item))
+        kernels_of(self.dtype).activate_backward[self.finishing](space.value[self.trained], space.gradient[0],
+                                                                 space.gradient[0], rows * self.units)
         return self.sum_of(space.losses, rows)
 
     cdef double sum_of(self, const char *x, isize n) noexcept nogil:
@@ -497,9 +509,9 @@ cdef class Network:
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
                 if self.loss.kind != CUSTOM or self.metric_count:
-                    self.load_rows(space, &targets, index, first * batch_size, rows, space.targets)
+                    space.y_true = self.rows_of(space, &targets, index, first * batch_size, rows, space.targets)
                 if weighted:
-                    self.load_rows(space, &weighing, index, first * batch_size, rows, space.weights)
+                    space.row_weights = self.rows_of(space, &weighing, index, first * batch_size, rows, space.weights)
                 batch = self.batch_of(space, &inputs, index, first * batch_size)
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
             if self.loss.kind == CUSTOM:
@@ -521,7 +533,6 @@ cdef class Network:
             if training:
                 if rule is not None:
                     rule.fill(&numbers, rule.step + 1)
-                self.finish_gradient(space, rows)
                 self.backward(space, batch, rows, NULL if whole else &numbers, lowest)
                 if rule is not None:
                     if whole:
@@ -550,21 +561,13 @@ cdef class Network:
             else:
                 sums[i] += self.measure(space, rows, &self.metrics[i], False, NULL, NULL)
 
-    cdef int load_rows(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
-                       char *out) except -1 nogil:
-        """The batch's rows of source into out, where they need not be listed."""
-        self.load(space, source, order, first, rows, out)
+    cdef const char *rows_of(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
+                             char *room) except NULL nogil:
+        """The batch's rows of source: where they are, or in `room`."""
         if self.direct(source, order):
-            memcpy(out, source.data + first * source.cols * source.item,
-                   <size_t>(rows * source.cols * source.item))
-        return 0
-
-    cdef void finish_gradient(self, Workspace space, isize rows):
-        """The derivative of a last Dense stage's own activation, which no stage after it applies."""
-        cdef Stage last = self.stage(self.trained - 1)
-        if isinstance(last, Dense) and last.activation != LINEAR:
-            kernels_of(self.dtype).activate_backward[last.activation](
-                space.value[self.trained], space.gradient[0], space.gradient[0], rows * self.units)
+            return source.data + first * source.cols * source.item
+        self.load(space, source, order, first, rows, room)
+        return room
 
     def outputs(self):
         """What each stage before the loss gave in the last batch that was run: (B, units) copies."""
