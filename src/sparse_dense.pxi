@@ -5,7 +5,8 @@ cdef enum:
     STRIP_BYTES = 524288        # of a turned strip of the inputs or outputs: half of a usual L2
     UNIT_GRAIN = 64             # units of a block: their outputs for a strip fit the scratch
     MOST_ALIKE = 8              # units whose inputs are turned back together
-    PACKED = 64                 # their inputs at a time
+    PACKED = 128                # their inputs at a time
+    FEWER = 64                  # of them in a product for more than one unit
 
 
 cdef struct Strips:
@@ -24,6 +25,7 @@ cdef struct Strips:
     const fastnn_rule *rule
     fastnn_parameter parameter
     char *gradient              # of the connections, where there is no rule
+    int32_t[STRIP] steps        # 0, 1, ...
     Product bias_gradient
 
 
@@ -111,38 +113,55 @@ cdef void learn_some_units(void *context, isize block, int worker) noexcept nogi
         unit += run
 
 
-cdef void learn_columns(const Strips *job, isize unit, isize run, isize col) noexcept nogil:
+cdef void learn_columns(Strips *job, isize unit, isize run, isize col) noexcept nogil:
     """dvalue (run, cols) = dout (B, run)^T . x (B, cols), for up to PACKED of the inputs that `run` units share.
 
     In panels of k that resume from `sums` (N2); a panel is a strip, whose x is turned back in the scratch.
     """
     cdef isize item = job.item, start = job.weight.start[unit], count = job.weight.start[unit + 1] - start
-    cdef isize cols = min(PACKED, count - col), height = MOST_ALIKE, strip, first, width, row
-    cdef double[MOST_ALIKE * PACKED] sums
-    cdef fastnn_product p
+    cdef isize cols = min(PACKED, count - col), strip, row
+    cdef double[MOST_ALIKE * PACKED] room
+    cdef char *sums = <char *>room
     cdef fastnn_parameter parameter
-    memset(&p, 0, sizeof(p))
-    p.a_step, p.b, p.b_row, p.cols, p.init_row = 1, fastnn_scratch(), PACKED, cols, PACKED
-    if cols * item > 64:
-        height = 4
+    if job.rule == NULL:
+        sums = job.gradient + (start + col) * item
     for strip in range(job.strips):
-        first, width = strip * job.width, width_of(job, strip)
-        p.k, p.a_row = min(width, job.rows - first), width
-        job.kernels.turn_rows(job.turned_x + first * job.inputs * item, width, job.weight.index + start + col, cols,
-                              <void *>p.b, PACKED)
-        row = 0
+        learn_strip(job, unit, run, job.weight.index + start + col, cols, strip, sums,
+                    cols if job.rule != NULL else count)
+    if job.rule == NULL:
+        return
+    if cols == count:           # the units' are one after the other
+        run, cols = 1, run * count
+    for row in range(run):
+        parameter = moved(&job.parameter, (start + row * count + col) * item)
+        job.kernels.update(job.rule, &parameter, sums + row * cols * item, cols)
+
+
+cdef void learn_strip(Strips *job, isize unit, isize run, const int32_t *index, isize cols, isize strip, char *sums,
+                      isize sums_row) noexcept nogil:
+    """sums (run, cols) += what a strip adds, in tiles of eight chains or more: else their latency would show."""
+    cdef isize item = job.item, first = strip * job.width, width = width_of(job, strip), row, height, col = 0
+    cdef isize packed_row = (cols + LIST_GRAIN - 1) // LIST_GRAIN * LIST_GRAIN
+    cdef int32_t steps = <int32_t>min(width, job.rows - first)
+    cdef fastnn_steps listed
+    cdef char *packed = <char *>fastnn_scratch()
+    cdef fastnn_product p
+    memset(&p, 0, sizeof(p))
+    listed.pitch, listed.index, listed.count = STRIP, &job.steps[0], &steps
+    p.k, p.a_row, p.a_step, p.b_row, p.out_row, p.init_row = steps, width, 1, packed_row, sums_row, sums_row
+    job.kernels.turn_rows(job.turned_x + first * job.inputs * item, width, index, cols, packed, packed_row)
+    while col < cols:
+        p.cols, p.b, row = min(FEWER, cols - col), packed + col * item, 0
+        height = 8 if p.cols * item <= 64 else 4
+        if run == 1:            # tiles with a list of steps are the widest
+            p.cols, p.steps = cols, &listed
         while row < run:
-            p.rows, p.out_row, p.out = min(height, run - row), PACKED, <char *>sums + row * PACKED * item
-            p.a = job.turned_out + (first * job.units + (unit + row) * width) * item
+            p.rows, p.a = min(height, run - row), job.turned_out + (first * job.units + (unit + row) * width) * item
+            p.out = sums + (row * sums_row + col) * item
             p.init = p.out if strip else NULL
-            if strip == job.strips - 1:
-                p.out_row, p.out = count, job.gradient + (start + row * count + col) * item
-            if strip == job.strips - 1 and job.rule != NULL:
-                parameter = moved(&job.parameter, (start + row * count + col) * item)
-                job.kernels.product_update(&p, job.rule, &parameter)
-            else:
-                job.kernels.product(&p)
+            job.kernels.product(&p)
             row += height
+        col += p.cols
 
 
 cdef class SparseDense(Dense):
@@ -175,6 +194,7 @@ cdef class SparseDense(Dense):
 
     cdef Strips strips(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         cdef Strips job
+        cdef int32_t step
         memset(&job, 0, sizeof(job))
         job.kernels, job.item = kernels_of(self.dtype), item_size(self.dtype)
         job.weight.start = <const int64_t *>np.PyArray_DATA(self.start)
@@ -189,6 +209,8 @@ cdef class SparseDense(Dense):
         job.width = STRIP
         if rows <= STRIP // 2 * fastnn_threads() or max(self.inputs, self.units) * STRIP * job.item > STRIP_BYTES:
             job.width = STRIP // 2
+        for step in range(STRIP):
+            job.steps[step] = step
         job.strips = (rows + job.width - 1) // job.width
         return job
 
