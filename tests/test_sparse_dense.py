@@ -7,7 +7,7 @@ import pytest
 import reference
 from scipy import sparse
 
-from fastnn import _core, layers, models, optimizers, utils
+from fastnn import _core, layers, models, optimizers, saving, utils
 from fastnn.datasets import mnist
 
 INPUTS, UNITS = 37, 21
@@ -360,6 +360,21 @@ def test_saved_and_loaded_it_trains_on(tmp_path):
     for ours, theirs in zip(model.weights, loaded.weights, strict=True):
         assert ours.tobytes() == theirs.tobytes()
     np.testing.assert_array_equal(loaded.layers[0].mask, model.layers[0].mask)
+
+
+def test_to_dense_for_files_of_others(tmp_path):
+    model = models.Sequential([layers.SparseDense(30, "softmax", density=0.2, input_shape=(40,)), layers.SparseDense(
+        3, use_bias=False, kernel_regularizer="l2", mask=random_mask(30, 3), trainable=False)])
+    x = samples(7, inputs=40)[0]
+    for refused in (lambda: model.save(tmp_path / "model.keras"), lambda: saving.torch.to_state_dict(model)):
+        with pytest.raises(TypeError, match="Put|put layer.to_dense\\(\\) in its place"):
+            refused()
+    dense = models.Sequential([layer.to_dense() for layer in model.layers])
+    assert [type(layer) for layer in dense.layers] == [layers.Dense] * 2
+    assert dense.layers[1].kernel_regularizer is not None and not dense.layers[1].trainable
+    assert dense.predict(x).tobytes() == model.predict(x).tobytes()
+    saving.torch.to_state_dict(dense)
+    assert not layers.SparseDense(3, density=0.5).to_dense().built
 
 
 @pytest.mark.parametrize("mask", [

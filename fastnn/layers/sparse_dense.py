@@ -177,6 +177,20 @@ class SparseDense(Dense):
     def clone(self):
         return type(self)(**self._words())
 
+    def to_dense(self):
+        """A Dense layer that gives the same, for files of others: the zeros of its weight are weights as any, which
+        training moves.
+
+        >>> model = Sequential([layer.to_dense() if isinstance(layer, SparseDense) else layer for layer in model.layers])
+        """
+        layer = Dense(**{word: getattr(self, word) for word in constructor_words(Dense)})
+        if self.built:
+            layer.build(self.input_shape, self.dtype)
+            layer.weight = self.weight
+            if self.use_bias:
+                layer.bias = self.bias
+        return layer
+
 
 def pattern_of(mask):
     """Inputs, start (O + 1) and index (n) of a boolean array or a sparse one."""
