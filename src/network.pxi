@@ -72,7 +72,8 @@ cdef class Workspace:
         self.current.column_entries.start, at = <int64_t *>at, at + column_starts
         self.current.turned[0], at = at, at + <isize>turned_x
         if training:
-            self.current.turned[1], self.current.kept, at = at, at + <isize>turned_out, at + <isize>turned_out + <isize>kept
+            self.current.turned[1], at = at, at + <isize>turned_out
+            self.current.kept, at = at, at + <isize>kept
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
