@@ -108,8 +108,8 @@ def small(repeats=30):
 def sparse(what, density=None, pattern="drawn", batch=128, batches=10, repeats=60):
     """A step of fit() with RMSprop on 784-512, or its prediction: Dense, or SparseDense of that density.
 
-    what: step, of a first layer, which needs no dx; hidden, with dx; predict.  pattern: drawn, as the layer draws it for a
-    density, or random, a mask in which every unit has inputs of its own.
+    what: step, of a first layer, which needs no dx; hidden, with dx; predict.  pattern: drawn, as the layer draws it
+    for a density, or random, a mask in which every unit has inputs of its own.
     """
     import numpy as np
 

@@ -147,6 +147,7 @@ cdef void learn_strip(Strips *job, isize unit, isize run, const int32_t *index, 
     cdef char *packed = <char *>fastnn_scratch()
     cdef fastnn_product p
     memset(&p, 0, sizeof(p))
+    memset(&listed, 0, sizeof(listed))
     listed.pitch, listed.index, listed.count = STRIP, &job.steps[0], &steps
     p.k, p.a_row, p.a_step, p.b_row, p.out_row, p.init_row = steps, width, 1, packed_row, sums_row, sums_row
     job.kernels.turn_rows(job.turned_x + first * job.inputs * item, width, index, cols, packed, packed_row)

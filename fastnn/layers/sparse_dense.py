@@ -181,7 +181,8 @@ class SparseDense(Dense):
         """A Dense layer that gives the same, for files of others: the zeros of its weight are weights as any, which
         training moves.
 
-        >>> model = Sequential([layer.to_dense() if isinstance(layer, SparseDense) else layer for layer in model.layers])
+        >>> model = Sequential([layer.to_dense() if isinstance(layer, SparseDense) else layer
+        ...                     for layer in model.layers])
         """
         layer = Dense(**{word: getattr(self, word) for word in constructor_words(Dense)})
         if self.built:

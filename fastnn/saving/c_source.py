@@ -82,11 +82,14 @@ class Program:
         """The text of the C file."""
         body = "\n    ".join([*self.body, f"memcpy(out, {self.at}, {self.outputs} * sizeof *out);"])
         buffers = f"real *const a = scratch, *const b = scratch + {self.widest};\n    (void)a, (void)b;"
-        arrays = "".join(f"static const {'real' if array.dtype == self.dtype else 'place'} {what}[{max(1, array.size)}] = "
-                         f"{{    /* {array.shape} */\n{literals(array)}}};\n\n" for what, array in self.arrays)
+        arrays = "".join(self.definition(*array) for array in self.arrays)
         predict = PREDICT.format(name=name, guard=name.upper(), buffers=buffers, body=body)
-        return (SOURCE.format(header=header, type=self.type, place=self.place, **TYPES[self.type]) + _text("scalar.h") + "\n"
-                + needed(predict) + arrays + predict)
+        head = SOURCE.format(header=header, type=self.type, place=self.place, **TYPES[self.type])
+        return head + _text("scalar.h") + "\n" + needed(predict) + arrays + predict
+
+    def definition(self, name, array):
+        kind = "real" if array.dtype == self.dtype else "place"
+        return f"static const {kind} {name}[{max(1, array.size)}] = {{    /* {array.shape} */\n{literals(array)}}};\n\n"
 
     def header(self, name):
         """The text of the header."""
@@ -224,8 +227,8 @@ def _sparse_dense(program, layer):
             shared.append(seen)
     if max(layer._inputs, layer.units) > 0xffff:
         program.place = "uint32_t"
-    arrays = [program.array(*array) for array in (
-        (layer.values, "weight"), (np.concatenate(shared), "index"), (np.array(groups), "groups"), (layer.bias, "bias"))]
+    arrays = [program.array(layer.values, "weight"), program.array(np.concatenate(shared), "index"),
+              program.array(np.array(groups), "groups"), program.array(layer.bias, "bias")]
     program.move(layer.units, f"sparse_dense({{x}}, {', '.join(arrays)}, {{out}}, {layer.units});")
     _activate(program, layer.activation, layer.units, layer.units)
 
