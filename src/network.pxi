@@ -49,8 +49,7 @@ cdef class Workspace:
         cdef isize side = rounded(rows * widest * item)
         cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
         cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
-        kept, turned_x, turned_out = [rounded(in_strips(rows) * columns * item)
-                                      for columns in turned_columns(network.stages)]
+        kept, turned_x, turned_out = turned_bytes(network.stages, rows, item)
         self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
         if float(rows) * widest * item * (2 * count + 8) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
@@ -250,11 +249,12 @@ cdef class Network:
         self.trained = len(stages) - (fused and not from_logits)
         self.metric_count = len(metrics)
         self.skips = type(stages[0]) is Dense and (<Stage>stages[0]).units >= SKIP_UNITS
+        cdef isize order = 0
         for i, stage in enumerate(stages):
             (<Stage>stage).number = i
             if isinstance(stage, SparseDense):
-                (<SparseDense>stage).before = self.turned
-                self.turned += (<SparseDense>stage).inputs
+                (<SparseDense>stage).before, (<SparseDense>stage).order = self.turned, order
+                self.turned, order = self.turned + (<SparseDense>stage).inputs, order + 1
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "

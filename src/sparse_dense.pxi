@@ -3,6 +3,7 @@
 cdef enum:
     STRIP = 64                  # rows of a strip of the batch, or half of it
     STRIP_BYTES = 524288        # of a turned strip of the inputs or outputs: half of a usual L2
+    MOST_APART = 4              # threads up to which each turns small inputs for itself: sooner done than fetched
     UNIT_GRAIN = 64             # units of a block: their outputs for a strip fit the scratch
     MOST_ALIKE = 8              # units whose inputs are turned back together
     PACKED = 128                # their inputs at a time
@@ -20,6 +21,7 @@ cdef struct Strips:
     char *out                   # (rows, units); dout on the way back
     char *dx
     char *turned_x              # strips of (inputs, width), in training kept for the way back
+    isize apart                 # bytes from a thread's own to the next one's, or 0; begins with whether they are turned
     char *turned_dx
     char *turned_out            # strips of (units, width), of dout
     const fastnn_rule *rule
@@ -34,11 +36,17 @@ cdef inline isize in_strips(isize rows) noexcept nogil:
     return (rows + STRIP - 1) // STRIP * STRIP
 
 
-cdef tuple turned_columns(list stages):
-    """Inputs of the SparseDense among the stages, the most of one of them, and the most outputs."""
+cdef inline isize bytes_apart(isize inputs, isize rows, isize item) noexcept nogil:
+    return in_strips(rows) * inputs * item + 64
+
+
+cdef tuple turned_bytes(list stages, isize rows, isize item):
+    """Of the SparseDense among the stages: what they keep, and the most of one's inputs and of its outputs."""
     cdef list found = [stage for stage in stages if isinstance(stage, SparseDense)]
     inputs, units = [stage.inputs for stage in found], [stage.units for stage in found]
-    return sum(inputs), max(inputs, default=0), max(units, default=0)
+    return (sum([MOST_APART * bytes_apart(n, rows, item) for n in inputs]),
+            rounded(in_strips(rows) * <isize>max(inputs, default=0) * item),
+            rounded(in_strips(rows) * <isize>max(units, default=0) * item))
 
 
 cdef inline isize width_of(const Strips *job, isize strip) noexcept nogil:
@@ -61,6 +69,27 @@ cdef void turn_strip(void *context, isize strip, int worker) noexcept nogil:
     turn(job, job.x, job.inputs, 0, job.inputs, strip, job.turned_x)
 
 
+cdef char *turned_by(const Strips *job, int worker) noexcept nogil:
+    """The turned inputs: those of all, or a thread's own."""
+    cdef char *own = job.turned_x + worker * job.apart
+    cdef isize strip
+    if job.apart == 0:
+        return job.turned_x
+    if not own[0]:
+        for strip in range(job.strips):
+            turn(job, job.x, job.inputs, 0, job.inputs, strip, own + 64)
+        own[0] = 1
+    return own + 64
+
+
+cdef void connect_apart(void *context, isize block, int worker) noexcept nogil:
+    """Units of all strips: a thread that keeps to its units finds their weights in its cache on the way back."""
+    cdef Strips *job = <Strips *>context
+    cdef isize strip
+    for strip in range(job.strips):
+        connect_some_units(context, strip * job.unit_blocks + block, worker)
+
+
 cdef void connect_strip(void *context, isize strip, int worker) noexcept nogil:
     """A strip while it is in the cache."""
     cdef Strips *job = <Strips *>context
@@ -76,7 +105,8 @@ cdef void connect_some_units(void *context, isize block, int worker) noexcept no
     cdef isize last = min(first + UNIT_GRAIN, job.units), width = width_of(job, strip), row = strip * job.width
     cdef isize rows = min(width, job.rows - row)
     cdef char *scratch = <char *>fastnn_scratch()
-    job.kernels.connect(&job.weight, job.turned_x + row * job.inputs * job.item, job.bias, scratch, width, first, last)
+    job.kernels.connect(&job.weight, turned_by(job, worker) + row * job.inputs * job.item, job.bias, scratch, width,
+                        first, last)
     if job.activation != LINEAR:
         job.kernels.activate[job.activation](scratch, scratch, (last - first) * width)
     job.kernels.transpose(scratch, width, job.out + (row * job.units + first) * job.item, job.units, last - first, rows)
@@ -108,12 +138,12 @@ cdef void learn_some_units(void *context, isize block, int worker) noexcept nogi
     while unit < last:
         run, col = min(<isize>job.weight.alike[unit], last - unit), 0
         while col < job.weight.start[unit + 1] - job.weight.start[unit]:
-            learn_columns(job, unit, run, col)
+            learn_columns(job, turned_by(job, worker), unit, run, col)
             col += PACKED
         unit += run
 
 
-cdef void learn_columns(Strips *job, isize unit, isize run, isize col) noexcept nogil:
+cdef void learn_columns(Strips *job, const char *x, isize unit, isize run, isize col) noexcept nogil:
     """dvalue (run, cols) = dout (B, run)^T . x (B, cols), for up to PACKED of the inputs that `run` units share.
 
     In panels of k that resume from `sums` (N2); a panel is a strip, whose x is turned back in the scratch.
@@ -126,7 +156,7 @@ cdef void learn_columns(Strips *job, isize unit, isize run, isize col) noexcept 
     if job.rule == NULL:
         sums = job.gradient + (start + col) * item
     for strip in range(job.strips):
-        learn_strip(job, unit, run, job.weight.index + start + col, cols, strip, sums,
+        learn_strip(job, x, unit, run, job.weight.index + start + col, cols, strip, sums,
                     cols if job.rule != NULL else count)
     if job.rule == NULL:
         return
@@ -137,8 +167,8 @@ cdef void learn_columns(Strips *job, isize unit, isize run, isize col) noexcept 
         job.kernels.update(job.rule, &parameter, sums + row * cols * item, cols)
 
 
-cdef void learn_strip(Strips *job, isize unit, isize run, const int32_t *index, isize cols, isize strip, char *sums,
-                      isize sums_row) noexcept nogil:
+cdef void learn_strip(Strips *job, const char *x, isize unit, isize run, const int32_t *index, isize cols, isize strip,
+                      char *sums, isize sums_row) noexcept nogil:
     """sums (run, cols) += what a strip adds, in tiles of eight chains or more: else their latency would show."""
     cdef isize item = job.item, first = strip * job.width, width = width_of(job, strip), row, height, col = 0
     cdef isize packed_row = (cols + LIST_GRAIN - 1) // LIST_GRAIN * LIST_GRAIN
@@ -150,7 +180,7 @@ cdef void learn_strip(Strips *job, isize unit, isize run, const int32_t *index, 
     memset(&listed, 0, sizeof(listed))
     listed.pitch, listed.index, listed.count = STRIP, &job.steps[0], &steps
     p.k, p.a_row, p.a_step, p.b_row, p.out_row, p.init_row = steps, width, 1, packed_row, sums_row, sums_row
-    job.kernels.turn_rows(job.turned_x + first * job.inputs * item, width, index, cols, packed, packed_row)
+    job.kernels.turn_rows(x + first * job.inputs * item, width, index, cols, packed, packed_row)
     while col < cols:
         p.cols, p.b, row = min(FEWER, cols - col), packed + col * item, 0
         height = 8 if p.cols * item <= 64 else 4
@@ -173,7 +203,7 @@ cdef class SparseDense(Dense):
     """
     cdef np.ndarray start, index, alike
     cdef isize count            # of connections
-    cdef isize before           # inputs of stages of this kind before it in its network
+    cdef isize before, order    # inputs, and number, of stages of this kind before it in its network
 
     def __init__(self, np.ndarray values, np.ndarray start, np.ndarray index, isize inputs, np.ndarray bias,
                  str activation):
@@ -206,7 +236,10 @@ cdef class SparseDense(Dense):
         job.unit_blocks = (self.units + UNIT_GRAIN - 1) // UNIT_GRAIN
         job.turned_x, job.turned_dx, job.turned_out = current.turned[0], current.turned[0], current.turned[1]
         if current.kept != NULL:
-            job.turned_x = current.kept + self.before * in_strips(rows) * job.item
+            job.turned_x = current.kept + MOST_APART * (in_strips(rows) * self.before * job.item + 64 * self.order)
+            if (1 < fastnn_threads() <= min(<isize>MOST_APART, job.unit_blocks)
+                    and bytes_apart(self.inputs, rows, job.item) <= STRIP_BYTES):
+                job.apart = bytes_apart(self.inputs, rows, job.item)
         job.width = STRIP
         if rows <= STRIP // 2 * fastnn_threads() or max(self.inputs, self.units) * STRIP * job.item > STRIP_BYTES:
             job.width = STRIP // 2
@@ -218,8 +251,13 @@ cdef class SparseDense(Dense):
     cdef void forward(self, const char *x, char *out, isize rows, Pass *current) noexcept nogil:
         cdef Strips job = self.strips(x, out, rows, current)
         cdef isize work = rows * (self.count + self.inputs + self.units)
+        cdef isize thread
         job.activation, job.bias = self.activation, self.at[1].weight
-        if job.strips >= fastnn_threads():
+        if job.apart:
+            for thread in range(MOST_APART):
+                job.turned_x[thread * job.apart] = 0
+            run_blocks(connect_apart, &job, job.unit_blocks, work)
+        elif job.strips >= fastnn_threads():
             run_blocks(connect_strip, &job, job.strips, work)
         else:
             run_blocks(turn_strip, &job, job.strips, rows * self.inputs)

@@ -154,6 +154,29 @@ def test_threads_instruction_sets_and_batches_do_not_show(fma_isas, set_isa, set
             assert results == expected, (isa, threads)
 
 
+def test_stacked_layers_have_the_bits_of_dense_with_any_threads(set_threads):
+    masks = [alike_mask(60, 130), random_mask(130, 200, seed=4), alike_mask(200, 3, seed=2)]
+    x, y = samples(200, inputs=60)
+    expected = None
+    for threads, kind in ((1, layers.Dense), (1, layers.SparseDense), (2, layers.SparseDense), (3, layers.SparseDense)):
+        set_threads(threads)
+        utils.set_random_seed(0)
+        sparse_ones = models.Sequential([layers.SparseDense(mask.shape[1], "tanh", mask=mask) for mask in masks])
+        sparse_ones.build((60,))
+        model = sparse_ones
+        if kind is layers.Dense:
+            model = models.Sequential([layer.to_dense() for layer in sparse_ones.layers])
+        model.compile("adam", "mse")
+        for part in (slice(0, 128), slice(128, 200), slice(0, 90)):
+            model.train_on_batch(x[part], y[part])
+            if kind is layers.Dense:
+                for layer, mask in zip(model.layers, masks, strict=True):
+                    layer.weight = layer.weight * mask
+        found = b"".join((layer.weight + 0).tobytes() + (layer.bias + 0).tobytes() for layer in model.layers)
+        expected = expected or found
+        assert found == expected, (threads, kind)
+
+
 def test_bytes_are_gathered_and_scaled():
     mask = random_mask(60, 20)
     x = np.random.default_rng(0).integers(0, 256, (90, 60), "uint8")
