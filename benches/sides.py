@@ -105,20 +105,32 @@ def small(repeats=30):
     return {"seconds": best(lambda: model.fit(x, y, batch_size=32, verbose=0), repeats)}
 
 
-def sparse(what, density=None, batch=128, repeats=100):
-    """A step with RMSprop on 784-512, forward, dx and both gradients, or its prediction: Dense, or SparseDense of that
-    density.  what: step or predict."""
+def sparse(what, density=None, pattern="drawn", batch=128, batches=10, repeats=60):
+    """A step of fit() with RMSprop on 784-512, or its prediction: Dense, or SparseDense of that density.
+
+    what: step, of a first layer, which needs no dx; hidden, with dx; predict.  pattern: drawn, as the layer draws it
+    for a density, or random, a mask in which every unit has inputs of its own.
+    """
     import numpy as np
 
     from fastnn import layers, models, utils
 
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((batch, 784), "float32"), rng.standard_normal((batch, 512), "float32")
+    rows, inputs = (batch if what == "predict" else batch * batches), (1 if what == "hidden" else 784)
+    x, y = rng.standard_normal((rows, inputs), "float32"), rng.standard_normal((rows, 512), "float32")
     utils.set_random_seed(0)
-    layer = layers.SparseDense(512, "relu", density=float(density)) if density else layers.Dense(512, "relu")
-    model = models.Sequential([layers.Input((784,)), layers.Activation("linear"), layer])   # a first layer has no dx
+    if density is None:
+        layer = layers.Dense(512, "relu")
+    elif pattern == "random":
+        layer = layers.SparseDense(512, "relu", mask=rng.random((784, 512)) < float(density))
+    else:
+        layer = layers.SparseDense(512, "relu", density=float(density))
+    before = [layers.Dense(784)] if what == "hidden" else []
+    model = models.Sequential([layers.Input((inputs,)), *before, layer])
     model.compile("rmsprop", "mse")
-    return {"seconds": best(lambda: model.predict(x) if what == "predict" else model.train_on_batch(x, y), repeats)}
+    if what == "predict":
+        return {"seconds": best(lambda: model.predict(x), repeats)}
+    return {"seconds": best(lambda: model.fit(x, y, batch_size=batch, shuffle=False, verbose=0), repeats) / batches}
 
 
 def case(group, size, side, stretches=40):
@@ -181,7 +193,7 @@ def flat(count=100_000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=["epoch", "tanh", "small", "sparse", "case", "imports", "memory", "flat"])
-    parser.add_argument("words", nargs="*", help="case: group, size and side; sparse: what, density")
+    parser.add_argument("words", nargs="*", help="case: group, size and side; sparse: what, density, pattern")
     parser.add_argument("--normal", action="store_true", help="random normal data instead of MNIST")
     parser.add_argument("--spinning", action="store_true", help="beside one spinning process for each processor")
     args = parser.parse_args()

@@ -1,4 +1,6 @@
 """Feeder: from what users pass as data to where the compiled loop takes its batches from."""
+import math
+
 import numpy as np
 
 from . import inputs
@@ -56,7 +58,7 @@ class Feeder:
         if not len(rows):
             raise ValueError(f"x holds no samples: its shape is {np.shape(x)}.")
         after = self._shape_after(shape)
-        units = int(np.prod(after))
+        units = math.prod(after)
         measured = any(metric.kernel_for(units) is not None for metric in self.metrics)
         y = inputs.as_targets(y, len(rows), after, self.loss, self.dtype, measured)
         weights = inputs.as_weights(sample_weight, class_weight, y, units, self.dtype)

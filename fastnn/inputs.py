@@ -114,7 +114,7 @@ def as_targets(y, n, shape, loss, dtype, measured=True):
 
     measured: whether the compiled loop reads y: for a loss of one's own, which takes any, only for metrics.
     """
-    units = int(np.prod(shape))
+    units = math.prod(shape)
     if len(shape) > 1 and loss.classes:
         raise ValueError(f"loss='{loss.name}' needs outputs of one axis, (batch, classes), but the model's "
                          f"have the shape {tuple(shape)}. Add layers.Flatten().")

@@ -123,6 +123,11 @@ class Optimizer(Configured):
         strings of var_names occurs: exclude_from_weight_decay(var_names=['bias']).  Takes effect with the next fit."""
         self._spared = list(var_list or ()), list(var_names or ())
 
+    @property
+    def asks_names(self):
+        """Whether weights are spared from weight decay by their names."""
+        return bool(self._spared[1])
+
     def lasting(self, weights):
         """For each of the weights, whether it is spared from weight decay."""
         spared = {id(w) for w, lasts in zip(self._weights, self._lasting, strict=True) if lasts}

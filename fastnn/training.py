@@ -305,10 +305,13 @@ class Trainer(Feeder):
         self._freeze()
         optimizer, rule = self.optimizer, self.optimizer.rule()
         learned = {id(weight) for stage in self._learners() for weight in stage.learned()}
-        named = [(weight, name) for layer in self.layers
-                 for weight, name in zip(layer.weights, layer.weight_names(), strict=True) if id(weight) in learned]
-        optimizer.build([weight for weight, _ in named], [name for _, name in named])
-        slots = {id(weight): slots for (weight, _), slots in zip(named, optimizer.slots, strict=True)}
+        weights, names = [weight for layer in self.layers for weight in layer.weights if id(weight) in learned], None
+        if optimizer.asks_names:
+            named = {id(weight): name for layer in self.layers
+                     for weight, name in zip(layer.weights, layer.weight_names(), strict=True)}
+            names = [named[id(weight)] for weight in weights]
+        optimizer.build(weights, names)
+        slots = {id(weight): slots for weight, slots in zip(weights, optimizer.slots, strict=True)}
         for stage in self._learners():
             stage.bind([slots[id(w)] for w in stage.learned()], optimizer.lasting(stage.learned()))
             if rule is None or rule.whole:

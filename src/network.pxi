@@ -35,6 +35,8 @@ cdef class Workspace:
     cdef char *gradient[2]
     cdef char *targets
     cdef char *weights          # of the rows
+    cdef const char *y_true     # the batch's: targets, or where they are; and its weights
+    cdef const char *row_weights
     cdef char *losses
     cdef char *matches
     cdef int64_t *labels
@@ -47,15 +49,15 @@ cdef class Workspace:
         cdef isize side = rounded(rows * widest * item)
         cdef isize row_starts = rounded((rows + 1) * 8) if sparse else 0
         cdef isize column_starts = rounded((network.inputs + 1) * 8) if sparse and training else 0
-        cdef isize turned_x = rounded(turned_columns(network.stages, rows, False) * item)
-        cdef isize turned_out = rounded(turned_columns(network.stages, rows, True) * item) if training else 0
+        kept, turned_x, turned_out = turned_bytes(network.stages, rows, item)
         self.rows, self.training, self.sparse, self.item = rows, training, sparse, item
-        if float(rows) * widest * item * (count + 8) > 2.0**62:
+        if float(rows) * widest * item * (2 * count + 8) > 2.0**62:
             raise MemoryError(f"A batch of {rows} rows of {widest} numbers does not fit in memory.")
         total = sum([rounded(rows * width * item) for width in widths]) + steps_bytes(rows, widest, item) + 64 \
-            + row_starts + column_starts + turned_x + turned_out
+            + row_starts + column_starts + turned_x
         if training:
-            total += 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) + steps_bytes(widest, rows, item)
+            total += kept + turned_out + 3 * side + 3 * rounded(rows * item) + rounded(rows * 8) \
+                + steps_bytes(widest, rows, item)
         self.value = <char **>malloc(count * sizeof(char *))
         self.memory = <char *>aligned_alloc(64, total)
         if self.memory == NULL or self.value == NULL:
@@ -67,8 +69,10 @@ cdef class Workspace:
         at = place_steps(&self.current.rows, at, rows, widest, item)
         self.current.row_entries.start, at = <int64_t *>at, at + row_starts
         self.current.column_entries.start, at = <int64_t *>at, at + column_starts
-        self.current.turned[0], self.current.turned[1], at = at, at + turned_x, at + turned_x + turned_out
+        self.current.turned[0], at = at, at + <isize>turned_x
         if training:
+            self.current.turned[1], at = at, at + <isize>turned_out
+            self.current.kept, at = at, at + <isize>kept
             self.gradient[0], self.gradient[1], self.targets, at = at, at + side, at + 2 * side, at + 3 * side
             self.losses, at = at, at + rounded(rows * item)
             self.matches, at = at, at + rounded(rows * item)
@@ -169,6 +173,7 @@ cdef struct Measuring:
     char *matches               # taken by the loss on its way, where that is not NULL
     isize rows, cols, item, grain
     int dtype
+    int derivative              # of this activation, whose result y_pred is, multiplies dout
 
 
 cdef void measure_some_rows(void *context, isize block, int worker) noexcept nogil:
@@ -188,6 +193,8 @@ cdef void measure_some_rows(void *context, isize block, int worker) noexcept nog
         weigh(job.dtype, job.weights + row * job.item, job.losses + row * job.item, rows, 1)
         if dout != NULL:
             weigh(job.dtype, job.weights + row * job.item, dout, rows, job.cols)
+    if job.derivative != LINEAR:
+        job.kernels.activate_backward[job.derivative](job.y_pred + at, dout, dout, rows * job.cols)
 
 
 cdef void weigh(int dtype, const char *weights, void *x, isize rows, isize cols) noexcept nogil:
@@ -221,8 +228,10 @@ cdef class Network:
     cdef public uint64_t seed
     cdef public list after_step
     cdef isize trained          # stages that run before the loss
+    cdef int finishing          # the activation of the last of them, which no stage after it derives
     cdef bint counts            # the loss counts the matches of categorical accuracy on its way
     cdef bint skips             # the first stage skips zeros
+    cdef isize turned           # inputs of the stages that are SparseDense
     cdef isize last_rows
 
     def __init__(self, list stages, loss=None, metrics=(), double scale=1, double smoothing=0,
@@ -242,14 +251,20 @@ cdef class Network:
         self.trained = len(stages) - (fused and not from_logits)
         self.metric_count = len(metrics)
         self.skips = type(stages[0]) is Dense and (<Stage>stages[0]).units >= SKIP_UNITS
+        cdef isize order = 0
         for i, stage in enumerate(stages):
             (<Stage>stage).number = i
+            if isinstance(stage, SparseDense):
+                (<SparseDense>stage).before, (<SparseDense>stage).order = self.turned, order
+                self.turned, order = self.turned + (<SparseDense>stage).inputs, order + 1
         for before, after in zip(stages, stages[1:]):
             if before.units != after.inputs or (<Stage>before).dtype != (<Stage>after).dtype:
                 raise ValueError(f"A stage gives {before.units} numbers a sample, the next takes {after.inputs}; "
                                  "and all must be of one dtype.")
         self.counts = (self.loss.kind == SOFTMAX_CROSSENTROPY and self.loss.stretch == 1
                        and "categorical_accuracy" in metrics)
+        if isinstance(stages[self.trained - 1], Dense):
+            self.finishing = (<Stage>stages[self.trained - 1]).activation
         if self.trained == 0:
             raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
         if self.metric_count > MOST_METRICS:
@@ -280,7 +295,7 @@ cdef class Network:
         cdef isize n = len(x), widest = max([stage.units for stage in self.stages]) if sparse else self.widest
         out = output("predict", out, (n, self.units), self.dtype, (x.value if sparse else x,), False)
         cdef isize item = item_size(self.dtype), count = len(self.stages)
-        cdef isize grain = STRIP if turned_columns(self.stages, 1, False) else ROW_GRAIN, rows, first
+        cdef isize grain = STRIP if self.turned else ROW_GRAIN, rows, first
         cdef isize most = max(grain, PREDICT_ELEMENTS // widest // grain * grain)
         cdef Source source = source_of(x, self.scale)
         cdef Workspace space = None
@@ -431,14 +446,16 @@ cdef class Network:
         cdef isize grain = grain_of(rows)
         cdef bint loss = what == &self.loss
         cdef Measuring job = Measuring(
-            kernels_of(self.dtype), fitted(what[0], self.dtype, space.targets, rows * self.units),
-            space.value[self.trained], space.targets, space.gradient[1], NULL, NULL, space.losses, dout, matches,
-            rows, self.units, item_size(self.dtype), grain, self.dtype)
+            kernels_of(self.dtype), fitted(what[0], self.dtype, space.y_true, rows * self.units),
+            space.value[self.trained], space.y_true, space.gradient[1], NULL, NULL, space.losses, dout, matches,
+            rows, self.units, item_size(self.dtype), grain, self.dtype, LINEAR)
         if loss:
             job.truths = space.gradient[0]
             job.logits = space.gradient[1] if self.from_logits else NULL
         if weighted:
-            job.weights = space.weights
+            job.weights = space.row_weights
+        if dout != NULL:
+            job.derivative = self.finishing
         run_blocks(measure_some_rows, &job, (rows + grain - 1) // grain, rows * self.units * LOSS_WORK)
         return self.sum_of(space.losses, rows)
 
@@ -451,6 +468,8 @@ cdef class Network:
         losses, dout = self.criterion(y_true, y_pred, weights)
         memcpy(space.losses, np.PyArray_DATA(losses), <size_t>(rows * item))
         memcpy(space.gradient[0], np.PyArray_DATA(dout), <size_t>(rows * self.units * item))
+        kernels_of(self.dtype).activate_backward[self.finishing](space.value[self.trained], space.gradient[0],
+                                                                 space.gradient[0], rows * self.units)
         return self.sum_of(space.losses, rows)
 
     cdef double sum_of(self, const char *x, isize n) noexcept nogil:
@@ -493,9 +512,9 @@ cdef class Network:
             with nogil:
                 self.load(space, &inputs, index, first * batch_size, rows, space.value[0])
                 if self.loss.kind != CUSTOM or self.metric_count:
-                    self.load_rows(space, &targets, index, first * batch_size, rows, space.targets)
+                    space.y_true = self.rows_of(space, &targets, index, first * batch_size, rows, space.targets)
                 if weighted:
-                    self.load_rows(space, &weighing, index, first * batch_size, rows, space.weights)
+                    space.row_weights = self.rows_of(space, &weighing, index, first * batch_size, rows, space.weights)
                 batch = self.batch_of(space, &inputs, index, first * batch_size)
             self.forward(space, batch, rows, self.trained, space.value[self.trained])
             if self.loss.kind == CUSTOM:
@@ -517,7 +536,6 @@ cdef class Network:
             if training:
                 if rule is not None:
                     rule.fill(&numbers, rule.step + 1)
-                self.finish_gradient(space, rows)
                 self.backward(space, batch, rows, NULL if whole else &numbers, lowest)
                 if rule is not None:
                     if whole:
@@ -548,21 +566,13 @@ cdef class Network:
             else:
                 sums[i] += self.measure(space, rows, &self.metrics[i], False, NULL, NULL)
 
-    cdef int load_rows(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
-                       char *out) except -1 nogil:
-        """The batch's rows of source into out, where they need not be listed."""
-        self.load(space, source, order, first, rows, out)
+    cdef const char *rows_of(self, Workspace space, const Source *source, const int64_t *order, isize first, isize rows,
+                             char *room) except NULL nogil:
+        """The batch's rows of source: where they are, or in `room`."""
         if self.direct(source, order):
-            memcpy(out, source.data + first * source.cols * source.item,
-                   <size_t>(rows * source.cols * source.item))
-        return 0
-
-    cdef void finish_gradient(self, Workspace space, isize rows):
-        """The derivative of a last Dense stage's own activation, which no stage after it applies."""
-        cdef Stage last = self.stage(self.trained - 1)
-        if isinstance(last, Dense) and last.activation != LINEAR:
-            kernels_of(self.dtype).activate_backward[last.activation](
-                space.value[self.trained], space.gradient[0], space.gradient[0], rows * self.units)
+            return source.data + first * source.cols * source.item
+        self.load(space, source, order, first, rows, room)
+        return room
 
     def outputs(self):
         """What each stage before the loss gave in the last batch that was run: (B, units) copies."""

@@ -104,21 +104,6 @@ INLINE vec v_down(vec x, int n) {
 #endif
 }
 
-/* Swaps the lanes of x whose number has the bit `half` with those of y half a pair below: one step of a transposition. */
-INLINE void v_swap(vec *x, vec *y, int half) {
-    vec a = *x, b = *y;
-#if defined(__clang__)
-    for (int i = 0; i < LANES; i++) {
-        if (i & half) (*x)[i] = b[i - half];
-        else (*y)[i] = a[i + half];
-    }
-#else
-    ivec lane = v_lanes(), upper = (lane & half) != 0;
-    *x = __builtin_shuffle(a, b, lane + (upper & (LANES - half)));
-    *y = __builtin_shuffle(a, b, lane + (upper & (LANES - half)) + half);
-#endif
-}
-
 /* Of each run of 2 * half lanes of x, then of y, the first half from lane `from` of the run; the second as often as fits. */
 INLINE vec v_pairs(vec x, vec y, int half, int from) {
     enum { BOTH = 2 * LANES };
@@ -135,8 +120,39 @@ INLINE vec v_pairs(vec x, vec y, int half, int from) {
 #endif
 }
 
-/* Pieces of 16 bytes, from[0] to from[PIECES - 1], one after the other in a vector. */
-enum { PIECE_LANES = 16 / sizeof(real), PIECES = LANES / PIECE_LANES };
+enum { PIECE_LANES = 16 / sizeof(real), PIECES = LANES / PIECE_LANES };     /* a piece is 16 bytes */
+
+/* In each piece: x takes the first halves of both, y the second, element by element in turns. */
+INLINE void v_zip(vec *x, vec *y) {
+    vec a = *x, b = *y;
+#if defined(__clang__)
+    for (int i = 0; i < LANES; i++) {
+        int at = i / PIECE_LANES * PIECE_LANES + i % PIECE_LANES / 2;
+        (*x)[i] = i % 2 ? b[at] : a[at];
+        (*y)[i] = i % 2 ? b[at + PIECE_LANES / 2] : a[at + PIECE_LANES / 2];
+    }
+#else
+    ivec lane = v_lanes(), at = (lane & -PIECE_LANES) + (lane & (PIECE_LANES - 1)) / 2 + (lane & 1) * LANES;
+    *x = __builtin_shuffle(a, b, at);
+    *y = __builtin_shuffle(a, b, at + PIECE_LANES / 2);
+#endif
+}
+
+/* x takes the pieces of both that have an even number, y the odd ones. */
+INLINE void v_deal(vec *x, vec *y) {
+    vec a = *x, b = *y;
+    *x = v_pairs(a, b, PIECE_LANES, 0);
+    *y = v_pairs(a, b, PIECE_LANES, PIECE_LANES);
+}
+
+/* The square in each piece of PIECE_LANES vectors, transposed. */
+INLINE void v_turn_pieces(vec *v) {
+    UNROLL for (int half = PIECE_LANES / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < PIECE_LANES; i++)
+            if (!(i & half)) v_zip(&v[i], &v[i + half]);
+}
+
+/* Pieces from[0] to from[PIECES - 1], one after the other in a vector. */
 INLINE vec v_load_pieces(const real *const *from) {
 #if defined(__AVX512F__)
 #define V_QUARTER(i) (*(const __m128_u *)from[i])

@@ -18,6 +18,7 @@ cdef struct Pass:
     const char *listed          # the array whose rows are listed already, as it was gathered
     fastnn_entries row_entries, column_entries      # of the batch, where its rows are sparse
     char *turned[2]             # room for the strips of SparseDense, of its inputs and of its outputs
+    char *kept                  # the same for the inputs of all that there are, on the way back; NULL in predict()
     bint training
     int64_t step                # of training: the number of the update that this pass is for, from 0
     uint64_t seed               # of what is random in the stages

@@ -94,6 +94,32 @@ def test_every_layer_has_the_bits_of_predict(name, dtype, tmp_path):
     assert_same_bits(compiled(model, tmp_path / "net.c")(x), model.predict(x))
 
 
+SPARSE = {
+    "random": np.random.default_rng(0).random((30, 20)) < 0.2,
+    "alike": np.repeat(np.random.default_rng(0).random((30, 5)) < 0.3, (4, 9, 1, 5, 1), axis=1),
+    "some without inputs": np.arange(600).reshape(30, 20) % 4 == 0,
+    "none": np.zeros((30, 20), bool), "wide": np.arange(70_000)[:, None] % 9_999 == np.arange(20),
+}
+
+
+@pytest.mark.parametrize("mask", SPARSE)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_sparse_layers_keep_what_they_have(mask, use_bias, dtype, tmp_path):
+    mask = SPARSE[mask]
+    model = models.Sequential([layers.SparseDense(20, "relu", use_bias, mask=mask, input_shape=mask.shape[:1],
+                                                  dtype=dtype, bias_initializer="he_normal"), layers.Dense(3)])
+    x = samples(len(mask), dtype, 90)
+    assert_same_bits(compiled(model, tmp_path / "net.c")(x), model.predict(x))
+    text = (tmp_path / "net.c").read_text("utf-8")
+    assert f"weight_0[{max(1, mask.sum())}]" in text and ("uint32_t place" in text) == (len(mask) > 0xffff)
+
+
+def test_units_alike_share_their_indices(tmp_path):
+    model = models.Sequential([layers.SparseDense(512, density=0.1, input_shape=(784,))])
+    model.export(tmp_path / "net.c")
+    assert "index_1[4992]" in (tmp_path / "net.c").read_text("utf-8")       # 64 groups of 78 inputs
+
+
 def test_every_layer_has_its_row_in_each_format():
     from fastnn.saving import keras_words, onnx, torch
 

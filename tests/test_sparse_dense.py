@@ -7,7 +7,7 @@ import pytest
 import reference
 from scipy import sparse
 
-from fastnn import _core, layers, models, optimizers, utils
+from fastnn import _core, layers, models, optimizers, saving, utils
 from fastnn.datasets import mnist
 
 INPUTS, UNITS = 37, 21
@@ -152,6 +152,29 @@ def test_threads_instruction_sets_and_batches_do_not_show(fma_isas, set_isa, set
             results = whole.tobytes(), state(model)
             expected = expected or results
             assert results == expected, (isa, threads)
+
+
+def test_stacked_layers_have_the_bits_of_dense_with_any_threads(set_threads):
+    masks = [alike_mask(60, 130), random_mask(130, 200, seed=4), alike_mask(200, 3, seed=2)]
+    x, y = samples(200, inputs=60)
+    expected = None
+    for threads, kind in ((1, layers.Dense), (1, layers.SparseDense), (2, layers.SparseDense), (3, layers.SparseDense)):
+        set_threads(threads)
+        utils.set_random_seed(0)
+        sparse_ones = models.Sequential([layers.SparseDense(mask.shape[1], "tanh", mask=mask) for mask in masks])
+        sparse_ones.build((60,))
+        model = sparse_ones
+        if kind is layers.Dense:
+            model = models.Sequential([layer.to_dense() for layer in sparse_ones.layers])
+        model.compile("adam", "mse")
+        for part in (slice(0, 128), slice(128, 200), slice(0, 90)):
+            model.train_on_batch(x[part], y[part])
+            if kind is layers.Dense:
+                for layer, mask in zip(model.layers, masks, strict=True):
+                    layer.weight = layer.weight * mask
+        found = b"".join((layer.weight + 0).tobytes() + (layer.bias + 0).tobytes() for layer in model.layers)
+        expected = expected or found
+        assert found == expected, (threads, kind)
 
 
 def test_bytes_are_gathered_and_scaled():
@@ -360,6 +383,21 @@ def test_saved_and_loaded_it_trains_on(tmp_path):
     for ours, theirs in zip(model.weights, loaded.weights, strict=True):
         assert ours.tobytes() == theirs.tobytes()
     np.testing.assert_array_equal(loaded.layers[0].mask, model.layers[0].mask)
+
+
+def test_to_dense_for_files_of_others(tmp_path):
+    model = models.Sequential([layers.SparseDense(30, "softmax", density=0.2, input_shape=(40,)), layers.SparseDense(
+        3, use_bias=False, kernel_regularizer="l2", mask=random_mask(30, 3), trainable=False)])
+    x = samples(7, inputs=40)[0]
+    for refused in (lambda: model.save(tmp_path / "model.keras"), lambda: saving.torch.to_state_dict(model)):
+        with pytest.raises(TypeError, match="Put|put layer.to_dense\\(\\) in its place"):
+            refused()
+    dense = models.Sequential([layer.to_dense() for layer in model.layers])
+    assert [type(layer) for layer in dense.layers] == [layers.Dense] * 2
+    assert dense.layers[1].kernel_regularizer is not None and not dense.layers[1].trainable
+    assert dense.predict(x).tobytes() == model.predict(x).tobytes()
+    saving.torch.to_state_dict(dense)
+    assert not layers.SparseDense(3, density=0.5).to_dense().built
 
 
 @pytest.mark.parametrize("mask", [

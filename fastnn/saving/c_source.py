@@ -38,7 +38,7 @@ class Program:
         self.type = {"float32": "float", "float64": "double"}[model.dtype]
         self.inputs, self.outputs = (math.prod(shape[1:]) for shape in (model.input_shape, model.output_shape))
         self.dtype = np.dtype(model.dtype)
-        self.widest, self.arrays, self.body, self.at = 0, [], [], "x"
+        self.widest, self.arrays, self.body, self.at, self.place = 0, [], [], "x", "uint16_t"
         computing = model._computing()
         factor = math.prod(layer.factor for layer in model.layers[:len(model.layers) - len(computing)])
         if factor != 1:
@@ -50,7 +50,7 @@ class Program:
             STEPS[type(layer)](self, layer)
 
     def array(self, numbers, what):
-        """The name of a constant array, or NULL for None."""
+        """The name of a constant array, of the model's type or of places, or NULL for None."""
         if numbers is None:
             return "NULL"
         self.arrays.append((f"{what}_{len(self.arrays)}", numbers))
@@ -82,11 +82,14 @@ class Program:
         """The text of the C file."""
         body = "\n    ".join([*self.body, f"memcpy(out, {self.at}, {self.outputs} * sizeof *out);"])
         buffers = f"real *const a = scratch, *const b = scratch + {self.widest};\n    (void)a, (void)b;"
-        arrays = "".join(f"static const real {what}[{array.size}] = {{    /* {array.shape} */\n{literals(array)}}};\n\n"
-                         for what, array in self.arrays)
+        arrays = "".join(self.definition(*array) for array in self.arrays)
         predict = PREDICT.format(name=name, guard=name.upper(), buffers=buffers, body=body)
-        return (SOURCE.format(header=header, type=self.type, **TYPES[self.type]) + _text("scalar.h") + "\n"
-                + needed(predict) + arrays + predict)
+        head = SOURCE.format(header=header, type=self.type, place=self.place, **TYPES[self.type])
+        return head + _text("scalar.h") + "\n" + needed(predict) + arrays + predict
+
+    def definition(self, name, array):
+        kind = "real" if array.dtype == self.dtype else "place"
+        return f"static const {kind} {name}[{max(1, array.size)}] = {{    /* {array.shape} */\n{literals(array)}}};\n\n"
 
     def header(self, name):
         """The text of the header."""
@@ -136,6 +139,7 @@ SOURCE = """\
 
 typedef {type} real;
 typedef {whole} whole;
+typedef {place} place;
 #define REAL_BITS {bits}
 #define BY_REAL(single, pair) {choice}
 """
@@ -153,9 +157,9 @@ void {name}_predict(const real x[{guard}_INPUTS], real out[{guard}_OUTPUTS]) {{
 
 
 def literals(array):
-    """The numbers of an array in C's exact hexadecimal notation."""
+    """The numbers of an array in C's exact hexadecimal notation, whole ones as they are; a 0 for none."""
     end = "f" if array.dtype == np.float32 else ""
-    words = [literal(x, end) for x in array.ravel().tolist()]
+    words = [literal(x, end) if array.dtype.kind == "f" else str(x) for x in array.ravel().tolist()] or ["0"]
     return "".join("    " + ", ".join(words[i:i + LINE]) + ",\n" for i in range(0, len(words), LINE))
 
 
@@ -210,6 +214,23 @@ def _dense(program, layer):
     weight, bias = program.array(layer.weight, "weight"), program.array(layer.bias, "bias")
     program.move(units, f"dense({{x}}, {weight}, {bias}, {{out}}, {inputs}, {units});")
     _activate(program, layer.activation, units, units)
+
+
+def _sparse_dense(program, layer):
+    start, index = layer._pattern
+    groups, shared = [], []
+    for seen in np.split(index, start[1:-1]):
+        if groups and np.array_equal(seen, shared[-1]):
+            groups[-1][0] += 1
+        else:
+            groups.append([1, len(seen)])
+            shared.append(seen)
+    if max(layer._inputs, layer.units) > 0xffff:
+        program.place = "uint32_t"
+    arrays = [program.array(layer.values, "weight"), program.array(np.concatenate(shared), "index"),
+              program.array(np.array(groups), "groups"), program.array(layer.bias, "bias")]
+    program.move(layer.units, f"sparse_dense({{x}}, {', '.join(arrays)}, {{out}}, {layer.units});")
+    _activate(program, layer.activation, layer.units, layer.units)
 
 
 def _activation(program, layer):
@@ -274,7 +295,7 @@ def _nothing(program, layer):
 
 
 STEPS = {
-    layers.Dense: _dense, layers.SparseDense: _dense,
+    layers.Dense: _dense, layers.SparseDense: _sparse_dense,
     layers.Activation: _activation, layers.ReLU: _ramp, layers.LeakyReLU: _ramp, layers.ELU: _elu,
     layers.Softmax: _activation, layers.Rescaling: _rescaling, layers.BatchNormalization: _batch,
     layers.LayerNormalization: _layer, layers.Normalization: _moments,

@@ -159,7 +159,9 @@ def layer_config(layer):
     """A layer as Keras describes it."""
     name = type(layer).__name__
     if name in NOT_KERAS - {"Input"} or name not in layers.LAYERS:
-        raise TypeError(f"Layer {layer.name!r} is a {name}, which Keras does not have. Save the model as .fastnn.")
+        instead = ", or put layer.to_dense() in its place" if isinstance(layer, layers.SparseDense) else ""
+        raise TypeError(f"Layer {layer.name!r} is a {name}, which Keras does not have. "
+                        f"Save the model as .fastnn{instead}.")
     if isinstance(layer, layers.Input):
         return input_config(layer.input_shape, layer.dtype, layer.name)
     words = {word: _written(word, value) for word, value in layer.get_config().items()

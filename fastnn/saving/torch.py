@@ -63,9 +63,10 @@ def _places(model):
     places, number = [], 0
     for layer in model.layers:
         if type(layer) not in MODULES:
+            instead = ("Put layer.to_dense() in its place." if isinstance(layer, layers.SparseDense)
+                       else "Leave it out, and do in the data what it does.")
             raise TypeError(f"Layer {layer.name!r} is a {type(layer).__name__}, which has no module in PyTorch. These "
-                            f"have one: {', '.join(sorted(cls.__name__ for cls in MODULES))}. Leave it out, and do in "
-                            "the data what it does.")
+                            f"have one: {', '.join(sorted(cls.__name__ for cls in MODULES))}. {instead}")
         for name, weight in zip(layer.weight_names(), layer.weights, strict=True):
             places.append((f"{number}.{NAMES.get(name, name)}", weight, weight.ndim == 2))
         number += type(layer) is not layers.Input
