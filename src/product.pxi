@@ -4,6 +4,7 @@
 cdef enum:
     SERIAL_WORK = 60000         # multiply-adds under which the caller does the work alone
     BLOCKS_PER_THREAD = 4
+    COPYING_PER_THREAD = 2      # of those that copy a panel of b for their rows
     ROW_GRAIN = 24              # a multiple of every tile height
     FEW_ROWS = 8                # of a block, where few rows and columns are all there is
     LIST_GRAIN = 16             # a multiple of SKIP_ROWS and of every number of lanes
@@ -48,6 +49,7 @@ cdef void cut(Product *job, isize work) noexcept nogil:
         return
     job.stray = 0 if job.rule == NULL or job.whole.steps == NULL else min(panel // 4, job.kernels.list_panel - panel)
     cdef isize panels = max(1, (cols - job.stray + panel - 1) // panel), threads = fastnn_threads(), share
+    cdef isize wanted = BLOCKS_PER_THREAD * threads
     job.across = job.rule != NULL and panels < 2 * threads
     job.row_blocks, job.row_height, job.col_width = 1, rows, cols
     if work < SERIAL_WORK or threads == 1:
@@ -59,7 +61,9 @@ cdef void cut(Product *job, isize work) noexcept nogil:
             grain = FEW_ROWS
         most, share = (rows + grain - 1) // grain, threads if job.across else 1
         panels *= share
-        job.row_blocks = min(most, max(1, (BLOCKS_PER_THREAD * threads + panels - 1) // panels * share))
+        if job.whole.steps != NULL and job.rule == NULL:
+            wanted = COPYING_PER_THREAD * threads
+        job.row_blocks = min(most, max(1, (wanted + panels - 1) // panels * share))
         job.row_height = ((rows + job.row_blocks - 1) // job.row_blocks + grain - 1) // grain * grain
         job.row_blocks = (rows + job.row_height - 1) // job.row_height
     job.blocks = max(1, (cols - job.stray + job.col_width - 1) // job.col_width) * job.row_blocks
