@@ -39,14 +39,13 @@ INLINE ELEMENT smaller(ELEMENT best, ELEMENT x) { return x < best ? x : best; }
 
 enum { ONE = VECTOR_BYTES / sizeof(ELEMENT) };
 typedef ELEMENT pack __attribute__((vector_size(VECTOR_BYTES)));
-INLINE pack larger_pack(pack x, pack y) {
+INLINE pack larger_pack(pack x, pack y) { pack more = (pack)(x > y); return (x & more) | (y & ~more); }
+INLINE pack smaller_pack(pack x, pack y) { pack less = (pack)(x < y); return (x & less) | (y & ~less); }
+
+/* The same, which becomes the instruction for it in a loop, and falls apart at its end. */
+INLINE pack joined_pack(pack x, pack y, ELEMENT (*join)(ELEMENT, ELEMENT)) {
     pack z;
-    for (int j = 0; j < ONE; j++) z[j] = larger(x[j], y[j]);
-    return z;
-}
-INLINE pack smaller_pack(pack x, pack y) {
-    pack z;
-    for (int j = 0; j < ONE; j++) z[j] = smaller(x[j], y[j]);
+    for (int j = 0; j < ONE; j++) z[j] = join(x[j], y[j]);
     return z;
 }
 
@@ -66,22 +65,23 @@ INLINE pack load_pack(const ELEMENT *x) {
 }
 
 /* `ways` vectors of running bests over n elements; the last step takes some a second time, which changes nothing */
-INLINE ELEMENT best_by(const ELEMENT *x, isize n, int ways, pack (*join)(pack, pack)) {
+INLINE ELEMENT best_by(const ELEMENT *x, isize n, int ways, ELEMENT (*join)(ELEMENT, ELEMENT),
+                       pack (*join_packs)(pack, pack)) {
     const isize step = ways * ONE;
     pack best[8];
     UNROLL for (int j = 0; j < ways; j++) best[j] = load_pack(x + j * ONE);
     for (isize i = step; i < n; i += step) {
         const ELEMENT *next = x + (i + step <= n ? i : n - step);
-        UNROLL for (int j = 0; j < ways; j++) best[j] = join(load_pack(next + j * ONE), best[j]);
+        UNROLL for (int j = 0; j < ways; j++) best[j] = joined_pack(load_pack(next + j * ONE), best[j], join);
     }
     UNROLL for (int half = ways / 2; half; half /= 2)
-        UNROLL for (int j = 0; j < half; j++) best[j] = join(best[j + half], best[j]);
-    return best_of_pack(best[0], join);
+        UNROLL for (int j = 0; j < half; j++) best[j] = join_packs(best[j + half], best[j]);
+    return best_of_pack(best[0], join_packs);
 }
 
 INLINE ELEMENT best_of(const ELEMENT *x, isize n, ELEMENT (*join)(ELEMENT, ELEMENT), pack (*join_packs)(pack, pack)) {
-    if (n >= 8 * ONE) return best_by(x, n, 8, join_packs);
-    if (n >= ONE) return best_by(x, n, 1, join_packs);
+    if (n >= 8 * ONE) return best_by(x, n, 8, join, join_packs);
+    if (n >= ONE) return best_by(x, n, 1, join, join_packs);
     ELEMENT best = x[0];
     for (isize i = 1; i < n; i++) best = join(best, x[i]);
     return best;
