@@ -4,7 +4,7 @@
 cdef enum:
     SMALL_WORK = 20000          # multiply-adds under which the interpreter's lock is kept
     SUM_CHUNK = 4096            # elements of a chunk of a vector dot (N6)
-    SERIAL_BYTES = 1 << 20      # of vectors and matrices that meet a vector, under which the caller does it alone
+    SERIAL_BYTES = 1 << 18      # of vectors and matrices that meet a vector, under which the caller does it alone
     PARTIALS = 1024             # chunks whose dots wait together to be added
 
 
@@ -150,7 +150,8 @@ cdef void run_inner(Inner *p, isize grain) noexcept nogil:
     elif fastnn_threads() > 1:
         least = max(1, SERIAL_WORK // 4 // (p.n + 1))
         p.height = max(least, p.rows // (BLOCKS_PER_THREAD * fastnn_threads()))
-        p.height = (p.height + grain - 1) // grain * grain if p.transposed else (p.height + 7) // 8 * 8
+        grain = grain if p.transposed else 1 if p.y_row else 8
+        p.height = (p.height + grain - 1) // grain * grain
         if not p.transposed and p.height * fastnn_threads() > p.rows:       # few long rows: as many for each
             p.height = (p.rows + fastnn_threads() - 1) // fastnn_threads()
     run_blocks(inner_block, p, (p.rows + p.height - 1) // p.height, work)

@@ -44,6 +44,12 @@ void fastnn_transpose_bytes(const void *x_, isize x_row, void *out_, isize out_r
     }
 }
 
+uint8_t fastnn_dot_bytes(const uint8_t *x, const uint8_t *y, isize n) {
+    unsigned total = 0;
+    UNROLL for (isize i = 0; i < n; i++) total += (unsigned)x[i] * y[i];
+    return (uint8_t)total;
+}
+
 /* The place of the first byte that is not 0, or n. */
 static isize first_true(const uint8_t *x, isize n) {
     isize i = 0;

@@ -228,8 +228,10 @@ double fastnn_seconds(void);                        /* a clock that only goes fo
 void *fastnn_scratch(void);                         /* FASTNN_SCRATCH_BYTES of the calling thread's own */
 enum { FASTNN_MAX_THREADS = 256, FASTNN_SCRATCH_BYTES = 131072 };
 
-/* bytes.c: out (cols, rows) = transposed x (rows, cols); the reductions of rows of booleans, NULL for their sum; a table */
+/* bytes.c: out (cols, rows) = transposed x (rows, cols); the dot of two vectors, which wraps; the reductions of rows of
+ * booleans, NULL for their sum; a table */
 void fastnn_transpose_bytes(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols);
+uint8_t fastnn_dot_bytes(const uint8_t *x, const uint8_t *y, isize n);
 extern const reduction_kernel fastnn_boolean_rows[REDUCTIONS];
 extern const uint64_t fastnn_set_bits[256];         /* byte j of entry m is the number of its j-th bit that is set */
 

@@ -37,29 +37,58 @@ static TOTAL sum_row(const ELEMENT *x, isize n) {
 INLINE ELEMENT larger(ELEMENT best, ELEMENT x) { return x > best ? x : best; }
 INLINE ELEMENT smaller(ELEMENT best, ELEMENT x) { return x < best ? x : best; }
 
-/* `width` running bests over n >= width elements; the last step takes elements a second time, which changes nothing */
-INLINE ELEMENT best_by(const ELEMENT *x, isize n, int width, ELEMENT (*join)(ELEMENT, ELEMENT)) {
-    ELEMENT best[VECTOR_BYTES * 8];
-    for (int j = 0; j < width; j++) best[j] = x[j];
-    for (isize i = width; i + width <= n; i += width)
-        for (int j = 0; j < width; j++) best[j] = join(best[j], x[i + j]);
-    for (int j = 0; j < width; j++) best[j] = join(best[j], x[n - width + j]);
-    for (int half = width / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) best[j] = join(best[j], best[j + half]);
+enum { ONE = VECTOR_BYTES / sizeof(ELEMENT) };
+typedef ELEMENT pack __attribute__((vector_size(VECTOR_BYTES)));
+INLINE pack larger_pack(pack x, pack y) { pack more = (pack)(x > y); return (x & more) | (y & ~more); }
+INLINE pack smaller_pack(pack x, pack y) { pack less = (pack)(x < y); return (x & less) | (y & ~less); }
+
+/* The same, which becomes the instruction for it in a loop, and falls apart at its end. */
+INLINE pack joined_pack(pack x, pack y, ELEMENT (*join)(ELEMENT, ELEMENT)) {
+    pack z;
+    for (int j = 0; j < ONE; j++) z[j] = join(x[j], y[j]);
+    return z;
+}
+
+/* The best of a vector, in its first element and by halves, in registers */
+INLINE ELEMENT best_of_pack(pack best, pack (*join)(pack, pack)) {
+    UNROLL for (int half = VECTOR_BYTES / 2; half >= (int)sizeof(ELEMENT); half /= 2) {
+        const int lanes = half / (int)sizeof(whole);
+        best = join((pack)(lanes ? (uvec)v_down((vec)best, lanes) : (uvec)best >> 8 * half), best);
+    }
     return best[0];
 }
 
-INLINE ELEMENT best_of(const ELEMENT *x, isize n, ELEMENT (*join)(ELEMENT, ELEMENT)) {
-    enum { ONE = VECTOR_BYTES / sizeof(ELEMENT) };
-    if (n >= 8 * ONE) return best_by(x, n, 8 * ONE, join);
-    if (n >= ONE) return best_by(x, n, ONE, join);
+INLINE pack load_pack(const ELEMENT *x) {
+    pack loaded;
+    memcpy(&loaded, x, sizeof loaded);
+    return loaded;
+}
+
+/* `ways` vectors of running bests over n elements; the last step takes some a second time, which changes nothing */
+INLINE ELEMENT best_by(const ELEMENT *x, isize n, int ways, ELEMENT (*join)(ELEMENT, ELEMENT),
+                       pack (*join_packs)(pack, pack)) {
+    const isize step = ways * ONE;
+    pack best[8];
+    UNROLL for (int j = 0; j < ways; j++) best[j] = load_pack(x + j * ONE);
+    for (isize i = step; i < n; i += step) {
+        const ELEMENT *next = x + (i + step <= n ? i : n - step);
+        UNROLL for (int j = 0; j < ways; j++) best[j] = joined_pack(load_pack(next + j * ONE), best[j], join);
+    }
+    UNROLL for (int half = ways / 2; half; half /= 2)
+        UNROLL for (int j = 0; j < half; j++) best[j] = join_packs(best[j + half], best[j]);
+    return best_of_pack(best[0], join_packs);
+}
+
+INLINE ELEMENT best_of(const ELEMENT *x, isize n, ELEMENT (*join)(ELEMENT, ELEMENT), pack (*join_packs)(pack, pack)) {
+    if (n >= 8 * ONE) return best_by(x, n, 8, join, join_packs);
+    if (n >= ONE) return best_by(x, n, 1, join, join_packs);
     ELEMENT best = x[0];
     for (isize i = 1; i < n; i++) best = join(best, x[i]);
     return best;
 }
 
-static ELEMENT max_row(const ELEMENT *x, isize n) { return best_of(x, n, larger); }
-static ELEMENT min_row(const ELEMENT *x, isize n) { return best_of(x, n, smaller); }
+static ELEMENT max_row(const ELEMENT *x, isize n) { return best_of(x, n, larger, larger_pack); }
+static ELEMENT min_row(const ELEMENT *x, isize n) { return best_of(x, n, smaller, smaller_pack); }
 
 INLINE ivec load_whole(const ELEMENT *x) {
     ivec loaded;

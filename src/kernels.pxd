@@ -174,6 +174,7 @@ cdef extern from "fastnn.h" nogil:
     void *fastnn_scratch()
 
     void fastnn_transpose_bytes(const void *x, isize x_row, void *out, isize out_row, isize rows, isize cols)
+    unsigned char fastnn_dot_bytes(const unsigned char *x, const unsigned char *y, isize n)
     const reduction_kernel fastnn_boolean_rows[REDUCTIONS]
 
     uint64_t fastnn_random_key(uint64_t seed, uint64_t stream, uint64_t position)

@@ -65,19 +65,35 @@ cdef object multiplied(str function, bint numpy_dot, object x, object y, object 
     if dtype < 0:
         x, y = promoted_pair(function, x, y)
         dtype = element_of(x)
-    if dtype == UINT8:          # sums of the low bits are the low bits of sums
-        result = multiplied(function, numpy_dot, (<object>x).astype("int32"), (<object>y).astype("int32"), None,
-                            transpose_x, transpose_y)
-        return delivered(function, result, numpy.dtype("uint8"), out)
+    if dtype == UINT8:
+        return product_of_bytes(function, numpy_dot, x, y, out, transpose_x, transpose_y)
     return product_of_arrays(function, numpy_dot, x, y, out, dtype, transpose_x, transpose_y)
 
 
-cdef object delivered(str function, object result, object dtype, object out):
-    """result in dtype, or in `out`."""
+cdef object product_of_bytes(str function, bint numpy_dot, np.ndarray x, np.ndarray y, object out, bint transpose_x,
+                             bint transpose_y):
+    """Sums of the low bits are the low bits of sums: by way of int32, but for two vectors."""
+    cdef isize n = np.PyArray_SIZE(x)
+    cdef unsigned char low
+    if (out is None and x.ndim == 1 and y.ndim == 1 and np.PyArray_DIM(y, 0) == n and np.PyArray_IS_C_CONTIGUOUS(x)
+            and np.PyArray_IS_C_CONTIGUOUS(y)):
+        if n <= SMALL_WORK:
+            low = fastnn_dot_bytes(<const unsigned char *>x.data, <const unsigned char *>y.data, n)
+        else:
+            with nogil:
+                low = fastnn_dot_bytes(<const unsigned char *>np.PyArray_DATA(x),
+                                       <const unsigned char *>np.PyArray_DATA(y), n)
+        return np.PyArray_ToScalar(&low, x)
+    result = product_of_arrays(function, numpy_dot, np.PyArray_Cast(x, np.NPY_INT32), np.PyArray_Cast(y, np.NPY_INT32),
+                               None, INT32, transpose_x, transpose_y)
     if out is None:
-        return result.astype(dtype) if isinstance(result, numpy.ndarray) else dtype.type(result & 255)
-    check_product(function, out, (<object>result).shape, dtype)
-    out[...] = (<object>result).astype(dtype)
+        if isinstance(result, np.ndarray):
+            return np.PyArray_Cast(result, np.NPY_UINT8)
+        low = <unsigned char>(<int>result & 255)
+        return np.PyArray_ToScalar(&low, x)
+    result = np.PyArray_Cast(numpy.asarray(result), np.NPY_UINT8)
+    check_product(function, out, result.shape, x.dtype)
+    out[...] = result
     return out
 
 

@@ -67,10 +67,21 @@ def concatenate(arrays, axis=0, out=None):
     (3, 3)
     """
     cdef tuple given = tuple(arrays)
+    cdef bint all_plain = out is None and type(axis) is int
+    for value in given:
+        all_plain = all_plain and plain(value)
+    if all_plain and -MOST_AXES <= axis < MOST_AXES:
+        return np.PyArray_Concatenate(given, axis)
     for value in given:
         if is_traced(value):
             return value.__fastnn_operation__("concatenate", (given,), {"axis": axis})
     return numpy.concatenate([as_array(value) for value in given], axis=axis, out=out)
+
+
+cdef int named_element(object dtype):
+    """The element type of that dtype, or -1."""
+    cdef str name = numpy.dtype(dtype).name
+    return ELEMENT_NAMES.index(name) if name in ELEMENT_NAMES else -1
 
 
 def one_hot(labels, num_classes, dtype="float32"):
@@ -80,20 +91,31 @@ def one_hot(labels, num_classes, dtype="float32"):
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    cdef np.ndarray given = as_array(labels), result
-    cdef isize classes = operator.index(num_classes), rows = np.PyArray_SIZE(given)
-    cdef int element = ELEMENT_NAMES.index(numpy.dtype(dtype).name) if numpy.dtype(dtype).name in ELEMENT_NAMES else -1
-    if given.dtype.kind not in "iu":
+    cdef np.ndarray given = as_array(labels), whole, result
+    cdef isize classes = operator.index(num_classes), rows = np.PyArray_SIZE(given), i
+    cdef int element = FLOAT32 if type(dtype) is str and dtype == "float32" else named_element(dtype)
+    cdef np.npy_intp[MOST_AXES] shape
+    cdef const int64_t *label
+    cdef bint fits = classes >= 0
+    if not np.PyArray_ISINTEGER(given):
         raise TypeError(f"one_hot takes integer labels, received dtype {given.dtype}. Convert them first: "
                         "labels.astype('int64').")
     if not 0 <= element <= FLOAT64:
         raise TypeError(f"one_hot gives float32 or float64, received dtype={dtype!r}.")
-    if classes < 0 or rows and not (0 <= given.min() and given.max() < classes):
+    whole = given
+    if np.PyArray_TYPE(given) != np.NPY_INT64 or not np.PyArray_ISCARRAY_RO(given):
+        whole = np.PyArray_Cast(given, np.NPY_INT64)
+    label = <const int64_t *>np.PyArray_DATA(whole)
+    for i in range(rows):
+        fits = fits and 0 <= label[i] < classes
+    if not fits:
         raise ValueError(
             f"one_hot: labels must be from 0 to num_classes - 1 = {classes - 1}, received {given.min()} to "
             f"{given.max()}."
             if rows else f"one_hot: num_classes must not be negative, received {classes}.")
-    whole = numpy.ascontiguousarray(given, "int64")
-    result = numpy.empty((<object>given).shape + (classes,), ELEMENT_NAMES[element])
-    kernels_of(element).one_hot(<const int64_t *>np.PyArray_DATA(whole), np.PyArray_DATA(result), rows, classes)
+    for i in range(np.PyArray_NDIM(given)):
+        shape[i] = np.PyArray_DIMS(given)[i]
+    shape[np.PyArray_NDIM(given)] = classes
+    result = np.PyArray_EMPTY(np.PyArray_NDIM(given) + 1, shape, TYPE_NUMBERS[element], 0)
+    kernels_of(element).one_hot(label, np.PyArray_DATA(result), rows, classes)
     return result

@@ -175,6 +175,24 @@ def test_any_operation_on_any_operands(data):
     same_bits(out, got)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
+def test_long_results_that_begin_anywhere_in_a_line_of_memory(dtype, isa):
+    rng = np.random.default_rng(0)
+    n, item = 33_003, np.dtype(dtype).itemsize
+    x, y = (rng.integers(1, 100, n).astype(dtype) for _ in range(2))
+    for offset in range(0, 64, item * max(1, 8 // item)):
+        memory = np.full(n * item + 192, 77, "uint8")
+        start = -memory.ctypes.data % 64 + 64 + offset
+        out = memory[start:start + n * item].view(dtype)
+        for name in ("square", "add", "maximum"):
+            given = (x,) if name == "square" else (x, y)
+            note = f"{name} {offset}"
+            np.testing.assert_array_equal(getattr(ops, name)(*given, out=out), getattr(np, name)(*given), note)
+        ops.add(out, 1, out=out)
+        np.testing.assert_array_equal(out, np.maximum(x, y) + np.dtype(dtype).type(1))
+        assert (memory[:start] == 77).all() and (memory[start + n * item:] == 77).all()
+
+
 def test_axes_of_the_result_lie_in_memory_as_numpy_has_them():
     x = np.zeros((4, 5, 6), "float32").transpose(1, 2, 0)
     assert ops.add(x, x).strides == np.add(x, x).strides and ops.exp(x).strides == np.exp(x).strides

@@ -338,6 +338,17 @@ def test_products_are_chains_and_products_with_a_vector_are_lanes(fma_isas, set_
         assert_same_bits(np.stack([ops.dot(row, vector) for row in matrix]), lanes, isa)
 
 
+def test_products_of_bytes_wrap():
+    for n in (0, 1, 7, 8, 9, 70_001):
+        x = np.full(n, 255, "uint8")
+        x[::3] = 254
+        for left, right in [(x, x), (x[::-1], x), (x[::2], x[::2])]:
+            found = ops.dot(left, right)
+            assert type(found) is np.uint8 and found == np.dot(left, right), n
+            assert ops.dot(left, right, out=np.zeros((), "uint8")) == found
+    np.testing.assert_array_equal(ops.matmul(x[:20].reshape(4, 5), x[:5]), np.matmul(x[:20].reshape(4, 5), x[:5]))
+
+
 @pytest.mark.parametrize("rows", [1, 7, 16, 17, 33, 130, 600])
 def test_layouts_change_no_bits_of_a_product_with_a_vector(rows, dtype, isa):
     rng = np.random.default_rng(9)

@@ -179,12 +179,13 @@ def test_booleans_stop_at_the_first_that_decides(isa):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_first_of_equal_ones_wins_in_columns_of_any_width(dtype, isa):
     rng = np.random.default_rng(0)
-    for rows, cols in [(64, 1), (131, 3), (1000, 10), (257, 33), (40, 130), (5, 2)]:
+    for rows, cols in [(64, 1), (131, 3), (1000, 10), (257, 33), (40, 130), (5, 2), (63, 15), (65, 16), (1, 17)]:
         x = rng.integers(0, 2, (rows, cols)).astype(dtype)
         for name in ("argmax", "argmin"):
             check(name, x, 0)
             check(name, x[:, ::-1], 0)
             check(name, x, 1)
+            check(name, x[::2], 1)
             if x.dtype.kind == "f":
                 x[rng.integers(0, rows, 3), rng.integers(0, cols, 3)] = np.nan
                 check(name, x, 0)
