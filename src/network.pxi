@@ -263,10 +263,10 @@ cdef class Network:
                                  "and all must be of one dtype.")
         self.counts = (self.loss.kind == SOFTMAX_CROSSENTROPY and self.loss.stretch == 1
                        and "categorical_accuracy" in metrics)
-        if isinstance(stages[self.trained - 1], Dense):
-            self.finishing = (<Stage>stages[self.trained - 1]).activation
         if self.trained == 0:
             raise ValueError(f"{loss} needs a stage before the activation that it replaces.")
+        if isinstance(stages[self.trained - 1], Dense):
+            self.finishing = (<Stage>stages[self.trained - 1]).activation
         if self.metric_count > MOST_METRICS:
             raise ValueError(f"At most {MOST_METRICS} metrics, received {self.metric_count}.")
         for i, name in enumerate(metrics):
