@@ -10,7 +10,7 @@ cdef enum:
     FEW_ROWS = 8                # of a block, where few rows and columns are all there is
     LIST_GRAIN = 16             # a multiple of SKIP_ROWS and of every number of lanes
     CLOSE_BYTES = 16384         # half of L1
-    FAR_ROW = 8192              # bytes from a row of b to the next at which its panel is copied together first
+    FAR_ROW = 4096              # bytes from a row of b to the next at which its panel is copied together first
 
 cdef struct Product:
     const fastnn_kernels *kernels
