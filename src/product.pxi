@@ -3,7 +3,7 @@
 
 cdef enum:
     SERIAL_WORK = 60000         # multiply-adds, or elements, under which the caller does the work alone
-    SERIAL_PRODUCT = 200000     # the same of a product, whose operands the others would have to fetch
+    SERIAL_PRODUCT = 200000     # the same where rows pass b that another thread would have to fetch
     BLOCKS_PER_THREAD = 4
     COPYING_PER_THREAD = 2      # of those that copy a panel of b for their rows
     ROW_GRAIN = 24              # a multiple of every tile height
@@ -53,7 +53,7 @@ cdef void cut(Product *job, isize work) noexcept nogil:
     cdef isize wanted = BLOCKS_PER_THREAD * threads
     job.across = job.rule != NULL and panels < 2 * threads
     job.row_blocks, job.row_height, job.col_width = 1, rows, cols
-    if work < SERIAL_PRODUCT or threads == 1:
+    if work < (SERIAL_WORK if rows < ROW_GRAIN else SERIAL_PRODUCT) or threads == 1:
         if job.transposed_b or job.rule != NULL or job.whole.b_row * job.item >= FAR_ROW:
             job.col_width = panel
     else:
