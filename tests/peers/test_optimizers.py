@@ -125,17 +125,19 @@ def test_schedules_are_those_of_keras(name, keras):
     assert_equal(*(trained(library, lambda library=library: made(library)) for library in (Fastnn, keras)))
 
 
+def named(library, optimizer, **clipping):
+    """The optimizer of that name, or SGD that is clipped so."""
+    if optimizer == "clipped":
+        return library.optimizers.SGD(0.1, **clipping)
+    return getattr(library.optimizers, optimizer)(0.05 if optimizer == "SGD" else 0.005)
+
+
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "clipped"])
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_regularized_weights_and_losses_are_those_of_keras(name, optimizer, keras):
     kind, options = REGULARIZERS[name]
 
-    def made(library):
-        if optimizer == "clipped":
-            return library.optimizers.SGD(0.1, global_clipnorm=0.1)
-        return getattr(library.optimizers, optimizer)(0.05 if optimizer == "SGD" else 0.005)
-
-    assert_equal(*(trained(library, lambda library=library: made(library),
+    assert_equal(*(trained(library, lambda library=library: named(library, optimizer, global_clipnorm=0.1),
                            lambda library=library: getattr(library.regularizers, kind)(**options), True)
                    for library in (Fastnn, keras)))
 
@@ -145,14 +147,9 @@ def test_regularized_weights_and_losses_are_those_of_keras(name, optimizer, kera
 def test_constrained_weights_and_losses_are_those_of_keras(name, optimizer, keras):
     kind, options = CONSTRAINTS[name]
 
-    def made(library):
-        if optimizer == "clipped":
-            return library.optimizers.SGD(0.1, clipnorm=0.1)
-        return getattr(library.optimizers, optimizer)(0.05 if optimizer == "SGD" else 0.005)
-
     def result(library):
         constraint = getattr(library.constraints, kind)(**options)
-        return trained(library, lambda: made(library), kernel_constraint=constraint,
+        return trained(library, lambda: named(library, optimizer, clipnorm=0.1), kernel_constraint=constraint,
                        bias_constraint=library.constraints.NonNeg())
 
     assert_equal(result(Fastnn), result(keras))
